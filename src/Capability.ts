@@ -1,0 +1,290 @@
+/**
+ * What only some engines can do, one service key each. A backend's layer outputs the set that it has; an option that
+ * needs one adds it to `R`; so an option that the backend lacks does not compile. Emulation exists only as a layer with
+ * a name.
+ *
+ * All times are milliseconds since the epoch, all durations milliseconds.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { BackendError, Envelope, Receipt } from "./Backend.ts"
+
+/**
+ * Jobs may be enqueued for later.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Delay extends Context.Service<Delay, {
+  /** how exact the due time is kept, in milliseconds */
+  readonly granularityMillis: number
+}>()("windlass/Capability/Delay") {}
+
+/**
+ * Jobs may overtake others.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Priority extends Context.Service<Priority, {
+  readonly min: number
+  readonly max: number
+}>()("windlass/Capability/Priority") {}
+
+/**
+ * At most one live job per key.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Unique extends Context.Service<Unique, {
+  readonly scopes: ReadonlyArray<"started" | "finished" | "window">
+}>()("windlass/Capability/Unique") {}
+
+/**
+ * Jobs of one group run one at a time, in order.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Groups extends Context.Service<Groups, {
+  readonly ordered: boolean
+}>()("windlass/Capability/Groups") {}
+
+/**
+ * A batch is stored whole or not at all.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class AtomicBatch extends Context.Service<AtomicBatch, {
+  readonly max: number
+}>()("windlass/Capability/AtomicBatch") {}
+
+/**
+ * `Delivery.attempt` and `Delivery.unsettled` are exact, not estimates.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class ExactAttempts extends Context.Service<ExactAttempts, Record<never, never>>()(
+  "windlass/Capability/ExactAttempts"
+) {}
+
+/**
+ * An enqueue joins the caller's database transaction.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Transactional extends Context.Service<Transactional, {
+  readonly joins: "SqlClient"
+}>()("windlass/Capability/Transactional") {}
+
+/**
+ * How a job ended. `exit` is what the worker encoded with the task's schemas.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Result {
+  readonly state: "succeeded" | "discarded" | "aborted" | "dead"
+  readonly reason: string | undefined
+  readonly exit: string | undefined
+}
+
+/**
+ * What a job came to can be waited for (`Task.execute`). Kept for as long as the publish asked (`Item.keepResult`).
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Results extends Context.Service<Results, {
+  readonly poll: (id: string) => Effect.Effect<Option.Option<Result>, BackendError>
+  /** interruptible; waits for as long as it takes */
+  readonly await: (id: string) => Effect.Effect<Result, BackendError>
+}>()("windlass/Capability/Results") {}
+
+/**
+ * Where a job stands. `blocked`: ready, but another job of its group is before it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type State =
+  | "scheduled"
+  | "ready"
+  | "blocked"
+  | "active"
+  | "succeeded"
+  | "discarded"
+  | "aborted"
+  | "dead"
+
+/**
+ * One line of a job's persisted history.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HistoryEvent {
+  readonly at: number
+  readonly event:
+    | "enqueued"
+    | "failed"
+    | "snoozed"
+    | "interrupted"
+    | "released"
+    | "lost"
+    | "unknown"
+    | "succeeded"
+    | "discarded"
+    | "aborted"
+    | "cancelled"
+    | "dead"
+    | "redriven"
+  readonly attempt: number
+  readonly worker: string | undefined
+  readonly detail: string | undefined
+}
+
+/**
+ * A job as the backend sees it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface JobRecord {
+  readonly envelope: Envelope
+  readonly queue: string
+  readonly state: State
+  /** the attempt that is running or comes next; for an ended job the last one */
+  readonly attempt: number
+  readonly priority: number
+  readonly group: string | undefined
+  readonly uniqueKey: string | undefined
+  readonly enqueuedAt: number
+  readonly dueAt: number | undefined
+  readonly claimedAt: number | undefined
+  readonly finishedAt: number | undefined
+  readonly worker: string | undefined
+  /** reason of a dead letter, of a discard or of an abort */
+  readonly reason: string | undefined
+  readonly error: string | undefined
+  readonly exit: string | undefined
+  /** what the handler last reported with `Job.progress`, as JSON */
+  readonly progress: string | undefined
+  readonly history: ReadonlyArray<HistoryEvent>
+}
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Counts {
+  readonly ready: number
+  readonly scheduled: number
+  readonly active: number
+  readonly dead: number
+}
+
+/**
+ * Looking at jobs, and durable data of a running job.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Inspect extends Context.Service<Inspect, {
+  readonly get: (id: string) => Effect.Effect<Option.Option<JobRecord>, BackendError>
+  /** pages through the jobs of a queue, oldest first; a job that moves meanwhile may be missed or seen twice */
+  readonly list: (options: {
+    readonly queue: string
+    readonly states?: ReadonlyArray<State> | undefined
+    readonly task?: string | undefined
+  }) => Stream.Stream<JobRecord, BackendError>
+  readonly counts: (queue: string) => Effect.Effect<Counts, BackendError>
+  /** every queue that holds or held a job */
+  readonly queues: Effect.Effect<ReadonlyArray<string>, BackendError>
+  /** stores the progress of a running job (JSON); `Lost` when the receipt is stale */
+  readonly progress: (receipt: Receipt, value: string) => Effect.Effect<"Stored" | "Lost", BackendError>
+}>()("windlass/Capability/Inspect") {}
+
+/**
+ * Taking a job back. A waiting job is ended at once (`Cancelled`); a running one is asked to stop (`Requested`) and is
+ * never retried after that.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Cancel extends Context.Service<Cancel, {
+  readonly request: (id: string) => Effect.Effect<"Cancelled" | "Requested" | "TooLate" | "NotFound", BackendError>
+}>()("windlass/Capability/Cancel") {}
+
+/**
+ * A paused queue takes jobs in and hands none out. Survives restarts where the engine does.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Pause extends Context.Service<Pause, {
+  readonly set: (queue: string, paused: boolean) => Effect.Effect<void, BackendError>
+  readonly get: (queue: string) => Effect.Effect<boolean, BackendError>
+}>()("windlass/Capability/Pause") {}
+
+/**
+ * One holder per name at a time, among all processes. `epoch` grows with every new holder. The scope's end gives it up.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Leader extends Context.Service<Leader, {
+  /** waits until this process holds the name; interruptible */
+  readonly hold: (name: string) => Effect.Effect<{ readonly epoch: number }, BackendError, Scope.Scope>
+}>()("windlass/Capability/Leader") {}
+
+/**
+ * Jobs that ended as dead are kept and can be run again with their history. A redriven job starts at attempt 1.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class DeadLetter extends Context.Service<DeadLetter, {
+  readonly list: (queue: string) => Stream.Stream<JobRecord, BackendError>
+  /** puts one dead job back into its queue; false when there is no dead job with this id */
+  readonly retry: (id: string) => Effect.Effect<boolean, BackendError>
+  /** puts back all dead jobs of a queue, or those of one task or reason; returns how many */
+  readonly redrive: (
+    queue: string,
+    options?: { readonly task?: string | undefined; readonly reason?: string | undefined }
+  ) => Effect.Effect<number, BackendError>
+  /** forgets the dead jobs of a queue that are older than so many milliseconds (all of them when absent) */
+  readonly purge: (
+    queue: string,
+    options?: { readonly olderThanMillis?: number | undefined }
+  ) => Effect.Effect<number, BackendError>
+}>()("windlass/Capability/DeadLetter") {}
+
+/**
+ * Every capability but `Transactional`: what the memory backend has.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AllButTransactional =
+  | Delay
+  | Priority
+  | Unique
+  | Groups
+  | AtomicBatch
+  | ExactAttempts
+  | Results
+  | Inspect
+  | Cancel
+  | Pause
+  | Leader
+  | DeadLetter
