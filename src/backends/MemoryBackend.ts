@@ -1,0 +1,97 @@
+/**
+ * A queue in the memory of the process: for tests, and for work that may be lost with the process. It has every
+ * capability but `Transactional`, and takes its time from the `Clock` that is in force when its layer is built, so that
+ * `TestClock` drives it and no real time passes.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Backend, type Limits } from "../Backend.ts"
+import * as Capability from "../Capability.ts"
+import * as abilities from "./memory/abilities.ts"
+import { core } from "./memory/core.ts"
+import * as demand from "./memory/demand.ts"
+import { Engine } from "./memory/engine.ts"
+
+/**
+ * - `lease`: how long a delivery stays with its owner unless it is extended; 30 seconds when absent.
+ * - `name`: what the backend calls itself in errors, spans and `describe`; `memory` when absent.
+ * - `limits`: what it carries. When absent: 1 MiB per encoded job, 10,000 per batch, any delay.
+ * - `retention`: how long an ended job stays inspectable. `failures` (dead and aborted jobs): 7 days when absent.
+ *   `successes` (succeeded and discarded jobs): not at all when absent. A job whose result was asked for stays at least
+ *   as long as its result.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly lease?: Duration.Input | undefined
+  readonly name?: string | undefined
+  readonly limits?: Partial<Limits> | undefined
+  readonly retention?: {
+    readonly failures?: Duration.Input | undefined
+    readonly successes?: Duration.Input | undefined
+  } | undefined
+}
+
+/**
+ * What the options are when they are absent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const defaults = {
+  lease: Duration.seconds(30),
+  name: "memory",
+  limits: {
+    payloadBytes: 1024 * 1024,
+    delayMillis: Infinity,
+    publishBatch: 10_000,
+    takeBatch: 10_000,
+    settleBatch: 10_000
+  },
+  retention: { failures: Duration.days(7), successes: Duration.zero }
+} as const
+
+/**
+ * The memory backend with options. Each build of the layer is a queue system of its own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerWith = (options: Options): Layer.Layer<Backend | Capability.AllButTransactional> =>
+  Layer.effectContext(Effect.map(Clock.clockWith(Effect.succeed), (clock) => {
+    const name = options.name ?? defaults.name
+    const limits: Limits = { ...defaults.limits, ...options.limits }
+    const engine = new Engine({
+      lease: Duration.toMillis(options.lease ?? defaults.lease),
+      keepFailures: Duration.toMillis(options.retention?.failures ?? defaults.retention.failures),
+      keepSuccesses: Duration.toMillis(options.retention?.successes ?? defaults.retention.successes)
+    })
+    return Context.make(Backend, core(engine, clock, name, limits)).pipe(
+      Context.add(Capability.Delay, { granularityMillis: 1 }),
+      Context.add(Capability.Priority, demand.priorities),
+      Context.add(Capability.Unique, { scopes: ["started", "finished", "window"] }),
+      Context.add(Capability.Groups, { ordered: true }),
+      Context.add(Capability.AtomicBatch, { max: limits.publishBatch }),
+      Context.add(Capability.ExactAttempts, {}),
+      Context.add(Capability.Results, abilities.results(engine, clock)),
+      Context.add(Capability.Inspect, abilities.inspect(engine, clock)),
+      Context.add(Capability.Cancel, abilities.cancel(engine, clock)),
+      Context.add(Capability.Pause, abilities.pause(engine)),
+      Context.add(Capability.Leader, abilities.leader()),
+      Context.add(Capability.DeadLetter, abilities.deadLetter(engine, clock))
+    )
+  }))
+
+/**
+ * The memory backend as it is by default.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Backend | Capability.AllButTransactional> = layerWith({})

@@ -1,0 +1,165 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { Backend, type Envelope, type Settlement } from "windlass/Backend"
+import * as MemoryBackend from "windlass/backends/MemoryBackend"
+import * as Capability from "windlass/Capability"
+
+const envelope = (id: string, extra?: Partial<Envelope>): Envelope => ({
+  id,
+  task: "Test",
+  version: 1,
+  payload: "{}",
+  headers: {},
+  origin: "user",
+  ...extra
+})
+const done: Settlement = { _tag: "Complete", how: "succeeded", exit: undefined, reason: undefined }
+const again: Settlement = {
+  _tag: "Retry",
+  why: "failed",
+  after: 0,
+  attempt: "spent",
+  place: "back",
+  error: "no"
+}
+
+// what every backend holds is in conformance.test.ts; here is what is this engine's own
+describe("the memory backend", () => {
+  it.effect("a delivery is a copy: who changes it does not change the job (L8)", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      const headers: Record<string, string> = { a: "1" }
+      yield* backend.publish("q", [{ envelope: envelope("x", { headers }) }])
+      headers.a = "changed by the producer"
+      const subscription = yield* backend.subscribe("q", { worker: "w" })
+      const [first] = yield* subscription.take(1)
+      assert.deepStrictEqual(first!.envelope.headers, { a: "1" })
+      Object.assign(first!.envelope.headers, { a: "changed by the worker" })
+      yield* subscription.settle([[first!.receipt, again]])
+      const [second] = yield* subscription.take(1)
+      assert.deepStrictEqual(second!.envelope.headers, { a: "1" })
+    }).pipe(Effect.provide(MemoryBackend.layer)))
+
+  it.effect("retention: failures stay for 7 days, successes do not stay", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      const inspect = yield* Capability.Inspect
+      const subscription = yield* backend.subscribe("q", { worker: "w" })
+      yield* backend.publish("q", [{ envelope: envelope("good") }, { envelope: envelope("bad") }])
+      const [good, bad] = yield* subscription.take(2)
+      yield* subscription.settle([
+        [good!.receipt, done],
+        [bad!.receipt, { _tag: "Dead", reason: "failed", error: "no", exit: undefined }]
+      ])
+      assert.isTrue(Option.isNone(yield* inspect.get("good")))
+      assert.isTrue(Option.isSome(yield* inspect.get("bad")))
+      yield* TestClock.adjust("7 days")
+      assert.isTrue(Option.isNone(yield* inspect.get("bad")))
+      assert.strictEqual((yield* inspect.counts("q")).dead, 0)
+    }).pipe(Effect.provide(MemoryBackend.layer)))
+
+  it.effect("retention can be set", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      const inspect = yield* Capability.Inspect
+      const subscription = yield* backend.subscribe("q", { worker: "w" })
+      yield* backend.publish("q", [{ envelope: envelope("good") }])
+      const [good] = yield* subscription.take(2)
+      yield* subscription.settle([[good!.receipt, done]])
+      const record = Option.getOrThrow(yield* inspect.get("good"))
+      assert.strictEqual(record.state, "succeeded")
+      assert.deepStrictEqual(record.history.map((event) => event.event), ["enqueued", "succeeded"])
+      yield* TestClock.adjust("1 hour")
+      assert.isTrue(Option.isNone(yield* inspect.get("good")))
+    }).pipe(Effect.provide(MemoryBackend.layerWith({ retention: { successes: "1 hour" } }))))
+
+  it.effect("a need above a limit is a typed error, and nothing of the batch is stored", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      const inspect = yield* Capability.Inspect
+      const refused = (items: Parameters<typeof backend.publish>[1]) =>
+        Effect.gen(function*() {
+          const error = yield* Effect.flip(backend.publish("q", [{ envelope: envelope("small") }, ...items]))
+          assert.strictEqual(error.outcome, "NotApplied")
+          assert.isFalse(error.retryable)
+          assert.strictEqual((yield* inspect.counts("q")).ready, 0)
+          return error.message
+        })
+      // four characters of three bytes each
+      yield* backend.publish("other", [{ envelope: envelope("fits", { payload: "世界世" }) }])
+      assert.include(yield* refused([{ envelope: envelope("big", { payload: "世界世界" }) }]), "12 bytes")
+      assert.include(
+        yield* refused([{ envelope: envelope("late"), due: { _tag: "After", millis: 1001 } }]),
+        "1001 ms"
+      )
+      assert.include(yield* refused([{ envelope: envelope("high"), priority: 40_000 }]), "priority 40000")
+      assert.include(yield* refused([{ envelope: envelope("a") }, { envelope: envelope("b") }]), "3 jobs")
+    }).pipe(Effect.provide(MemoryBackend.layerWith({
+      limits: { payloadBytes: 10, delayMillis: 1000, publishBatch: 2 }
+    }))))
+
+  it.effect("a subscription whose scope has ended claims nothing more and still settles", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      yield* backend.publish("q", [{ envelope: envelope("x") }, { envelope: envelope("y") }])
+      const [subscription, delivery] = yield* Effect.scoped(Effect.gen(function*() {
+        const subscription = yield* backend.subscribe("q", { worker: "w" })
+        const [delivery] = yield* subscription.take(1)
+        return [subscription, delivery!] as const
+      }))
+      assert.include((yield* Effect.flip(subscription.take(1))).message, "scope ended")
+      assert.include((yield* Effect.flip(subscription.await(1))).message, "scope ended")
+      assert.deepStrictEqual(yield* subscription.settle([[delivery.receipt, done]]), ["Settled"])
+      assert.deepStrictEqual(yield* Stream.runCollect(subscription.aborts!), [])
+    }).pipe(Effect.provide(MemoryBackend.layer)))
+
+  it.effect("a million jobs wait, and a claim is as quick as with few", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      const subscription = yield* backend.subscribe("q", { worker: "w" })
+      for (let i = 0; i < 1_000_000; i += 10_000) {
+        yield* backend.publish(
+          "q",
+          Array.from({ length: 10_000 }, (_, k) => ({
+            envelope: envelope(`job-${i + k}`),
+            priority: (i + k) % 7,
+            group: k % 10 === 0 ? `g${k % 1000}` : undefined
+          }))
+        )
+      }
+      let last = 6
+      for (let round = 0; round < 100; round++) {
+        const deliveries = yield* subscription.take(100)
+        assert.strictEqual(deliveries.length, 100)
+        for (const { priority } of deliveries) {
+          assert.isAtMost(priority, last)
+          last = priority
+        }
+        yield* subscription.settle(deliveries.map(({ receipt }) => [receipt, done] as const))
+      }
+    }).pipe(Effect.provide(MemoryBackend.layer)))
+
+  it.effect("await sleeps no longer than until the next job is due, and then on if another took it", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      const a = yield* backend.subscribe("q", { worker: "a" })
+      const b = yield* backend.subscribe("q", { worker: "b" })
+      yield* backend.publish("q", [{ envelope: envelope("x"), due: { _tag: "After", millis: 1000 } }])
+      const waiting = yield* Effect.forkChild(a.await(1), { startImmediately: true })
+      yield* TestClock.adjust(999)
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* backend.publish("q", [{ envelope: envelope("y"), due: { _tag: "After", millis: 10_000 } }])
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(waiting)
+      assert.strictEqual((yield* b.take(1)).length, 1)
+      const on = yield* Effect.forkChild(a.await(1), { startImmediately: true })
+      yield* TestClock.adjust(9998)
+      assert.isUndefined(on.pollUnsafe())
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(on)
+    }).pipe(Effect.provide(MemoryBackend.layer)))
+})
