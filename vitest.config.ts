@@ -8,6 +8,12 @@ export default defineConfig({
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
     include: ["test/**/*.test.ts"],
+    // processes, not threads: tests spawn and kill processes, and a worker's signal handlers belong to a process
+    pool: "forks",
+    maxWorkers: 2,
+    allowOnly: !process.env.CI,
+    passWithNoTests: false,
+    reporters: ["default", "./scripts/closing-line.mjs"],
     testTimeout: 60_000,
     hookTimeout: 60_000
   }
