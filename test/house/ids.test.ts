@@ -88,9 +88,10 @@ export const names = (file: string, source = read(file)): ReadonlyArray<string> 
   all.forEach((token, index) => {
     const before = all[index - 1]
     if (token.kind !== "string" || before?.kind !== "code") return
-    // a `name` is a test's only where tests are data: in the conformance kit
-    const named = /(?:^|[{,\s])(?:name|title)\s*:\s*$/.test(before.text) && file.startsWith("src/testing/")
-    if (named || callee.test(before.text)) found.push(token.text)
+    // in the conformance kit tests are data: a `name` is a test's, and so is an id that stands alone in its list
+    const kit = file.startsWith("src/testing/")
+      && (/(?:^|[{,\s])(?:name|title)\s*:\s*$/.test(before.text) || /^(?:L\d+|[A-Z]+-\d+)$/.test(token.text))
+    if (kit || callee.test(before.text)) found.push(token.text)
   })
   return found
 }
@@ -116,7 +117,7 @@ describe("ids", () => {
       "const name: \"Q-8\" = submit(\"Q-9\")"
     ].join("\n")
     assert.deepStrictEqual(names("test/a.ts", source), ["Q-2 a", "Q-4 ${x}", "Q-6", "Q-7"])
-    assert.deepStrictEqual(names("src/testing/a.ts", "{ name: \"Q-1\" }"), ["Q-1"])
+    assert.deepStrictEqual(names("src/testing/a.ts", "{ name: \"Q-1 a\" }; f(\"Q-3 b\", [\"Q-2\"])"), ["Q-1 a", "Q-2"])
     assert.deepStrictEqual(names("test/types/fixtures/a.ts", "// test: Q-1 b\nconst a = 1"), ["Q-1 b"])
   })
 
