@@ -131,6 +131,8 @@ export interface Delivery {
   readonly group: string | undefined
   /** an abort of this job was requested before this hand-out */
   readonly abortRequested: boolean
+  /** whether somebody wants the encoded exit (`Item.keepResult`, or a retention that keeps it): else it is not made */
+  readonly keepsResult: boolean
 }
 
 /**
@@ -266,6 +268,11 @@ export interface Subscription {
    * receive only by waiting (SQS) receives up to `max` here and keeps them for the next `take`.
    */
   readonly await: (max: number) => Effect.Effect<void, BackendError>
+  /**
+   * the longest that a worker may wait in `await` before it looks again, in milliseconds, because a hint can be missed
+   * (another process published); undefined when `await` never misses
+   */
+  readonly pollMillis: number | undefined
   /** ids of running jobs whose abort was requested: a hint that makes it quick; the lease's `extend` is the guarantee */
   readonly aborts: Stream.Stream<string> | undefined
 }

@@ -57,6 +57,7 @@ export const core = (engine: Engine, clock: Clock.Clock, name: string, limits: L
           const error = refusal("await")
           return error === undefined ? work : Effect.fail(error)
         }),
+      pollMillis: undefined,
       aborts: Stream.fromQueue(hints)
     }
   }

@@ -1,0 +1,495 @@
+/**
+ * A task is a contract, shared by the program that enqueues and the program that works: a name, a payload schema, a
+ * success schema, an error schema, and the middleware that it is declared with. Its handler is a `Layer`.
+ *
+ * ```ts
+ * class SendEmail extends Task.make("SendEmail", {
+ *   payload: { to: Schema.String, subject: Schema.String },
+ *   error: MailRejected,
+ *   middleware: [RequireTenant],
+ *   retry: Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 5 }))
+ * }) {}
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Duration from "effect/Duration"
+import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { Backend, BackendError } from "./Backend.ts"
+import type { Results } from "./Capability.ts"
+import type { Decide } from "./Decide.ts"
+import * as Enqueue from "./Enqueue.ts"
+import { type Codecs, makeCodecs } from "./internal/codecs.ts"
+import { enqueueAll, execute } from "./internal/producer.ts"
+import type * as Job from "./Job.ts"
+import * as Middleware from "./Middleware.ts"
+
+// ------------------------------------------------------------------------------------------------------------- models
+
+/**
+ * @category type ids
+ * @since 0.1.0
+ */
+export const TypeId = "~windlass/Task"
+
+/**
+ * A schema that needs no services; it must decode and encode synchronously.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type PlainSchema = Schema.Top & { readonly DecodingServices: never; readonly EncodingServices: never }
+
+/**
+ * What a retry policy is asked about: a failure that the task or its middleware declares, a time-out, or a defect.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Failure<E> = E | Job.TimedOut | Job.Died
+
+/**
+ * When a failed attempt is tried again. A bare `Schedule` retries every failure by that schedule until it is exhausted;
+ * `while` says which failures are worth another attempt (the others are dead at once); `maxAttempts` caps all (25 unless
+ * set). The delay of attempt n is found by replaying the schedule over what the backend stored of the job: the number
+ * of failures and the time of the first one; jitter is seeded by the job's id. Without a policy nothing is retried.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Retry<E> =
+  | Schedule.Schedule<unknown, Failure<E>, unknown>
+  | {
+    readonly schedule: Schedule.Schedule<unknown, Failure<E>, unknown>
+    readonly while?: ((failure: Failure<E>) => boolean) | undefined
+    readonly maxAttempts?: number | undefined
+  }
+
+/**
+ * What becomes of a run that was cut short: back to the front of the queue and no attempt spent, a failed attempt that
+ * follows the retry policy, or dead.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type CutShort = "requeue" | "retry" | "fail"
+
+/**
+ * What a task and its group may say about how jobs of it run.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Settings {
+  /** the queue that its jobs go to; `default` unless set */
+  readonly queue?: string | undefined
+  /** bounds the handler's body: it is interrupted and the attempt fails with `TimedOut`. Off unless set */
+  readonly timeout?: Duration.Input | undefined
+  /**
+   * bounds the whole chain, middleware and releases included: a chain that is still open then is declared stuck, its
+   * lease is no longer renewed, and the worker stops. `timeout` plus 10 seconds unless set; off without a `timeout`
+   */
+  readonly runTimeout?: Duration.Input | undefined
+  /** how long after its enqueue a job is of use: later it is dead as `expired` without running. Off unless set */
+  readonly deadline?: Duration.Input | undefined
+  /** a run that a shutdown interrupted; `requeue` unless set */
+  readonly onInterrupted?: CutShort | undefined
+  /** a run whose worker was lost; `requeue` unless set */
+  readonly onLost?: CutShort | undefined
+}
+
+/**
+ * A task's own wrap: fixed types, so it may replace payload and result, succeed with a value, or turn a failure into a
+ * success. `E` is what the task declares; anything else it must handle.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OwnWrap<I, A, E, P, R> {
+  (
+    next: (payload: I) => Effect.Effect<A, E | Decide, P>,
+    payload: I,
+    job: Job.Job
+  ): Effect.Effect<A, E | Decide, R | Scope.Scope>
+}
+
+/**
+ * The evidence that a worker has a handler for the task of this name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Handler<in out Name extends string> {
+  readonly "~windlass/Task/Handler": Name
+}
+
+/**
+ * - `Ms`: the middleware it is declared with, outermost first, the group's included
+ * - `WP`, `WR`: what its own wraps provide and require
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Task<
+  Name extends string,
+  Payload extends PlainSchema,
+  Success extends PlainSchema,
+  Error extends PlainSchema,
+  Ms extends ReadonlyArray<Middleware.Any> = readonly [],
+  WP = never,
+  WR = never
+> extends Any {
+  new(_: never): {}
+  readonly _tag: Name
+  readonly payloadSchema: Payload
+  readonly successSchema: Success
+  readonly errorSchema: Error
+  readonly middleware: Ms
+  readonly "~provided": WP
+  readonly "~required": WR
+
+  /**
+   * Puts one job into the queue and returns its id; durable when it returns. Options are combinators of `Enqueue`.
+   */
+  readonly enqueue: (payload: Payload["~type.make.in"]) => Enqueue.Enqueue<
+    string,
+    Enqueue.EnqueueError,
+    Backend | Middleware.EnqueueHalf<Ms[number]>
+  >
+
+  /**
+   * Puts many jobs into the queue in as few calls as the backend takes and returns their ids, in order. Options hold for
+   * every job of the call.
+   */
+  readonly enqueueMany: (payloads: Iterable<Payload["~type.make.in"]>) => Enqueue.Enqueue<
+    ReadonlyArray<string>,
+    Enqueue.EnqueueError,
+    Backend | Middleware.EnqueueHalf<Ms[number]>
+  >
+
+  /**
+   * Enqueues and waits for the end of the job: its typed success, or the failure that the task or its middleware
+   * declares, over the process boundary. A job that ended otherwise is `Discarded`, `Aborted` or `Dead`. Interrupting
+   * the wait leaves the job in the queue.
+   */
+  readonly execute: (payload: Payload["~type.make.in"]) => Enqueue.Enqueue<
+    Success["Type"],
+    | Error["Type"]
+    | Middleware.Error<Ms[number]>
+    | Job.Discarded
+    | Job.Aborted
+    | Job.Dead
+    | Enqueue.EnqueueError,
+    Backend | Results | Middleware.EnqueueHalf<Ms[number]>
+  >
+
+  /**
+   * The task with one more wrap of its own, around those it has and inside of its declared middleware.
+   */
+  readonly wrap: <P2 = never, R2 = never>(
+    wrap: OwnWrap<Payload["Type"], Success["Type"], Error["Type"], P2, R2>
+  ) => Task<Name, Payload, Success, Error, Ms, WP | P2, Exclude<WR, P2> | R2>
+
+  /**
+   * Supplies the handler. It runs once per attempt, interruptibly, in a fiber and a scope of its own; it may fail with
+   * what the task declares and with a `Decide`. The layer requires the implementations of the task's middleware, and
+   * what the handler needs and no middleware provides. An effect instead of a function is run once, when the layer is
+   * built, and returns the handler.
+   */
+  readonly toLayer: {
+    <R>(handler: (payload: Payload["Type"]) => Effect.Effect<Success["Type"], Error["Type"] | Decide, R>): Layer.Layer<
+      Handler<Name>,
+      never,
+      Needs<Ms, WP, WR, R>
+    >
+    <R, EX, RX>(
+      build: Effect.Effect<
+        (payload: Payload["Type"]) => Effect.Effect<Success["Type"], Error["Type"] | Decide, R>,
+        EX,
+        RX
+      >
+    ): Layer.Layer<Handler<Name>, EX, Needs<Ms, WP, WR, R> | Exclude<RX, Scope.Scope>>
+  }
+}
+
+/**
+ * What the layer of a handler that needs `R` requires.
+ *
+ * @category type facts
+ * @since 0.1.0
+ */
+export type Needs<Ms extends ReadonlyArray<unknown>, WP, WR, R> =
+  | Middleware.Implementation<Ms[number]>
+  | Exclude<Middleware.Apply<Ms, Exclude<R, WP> | WR>, Scope.Scope | Job.Current>
+
+/**
+ * A task of any type.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Any {
+  readonly [TypeId]: typeof TypeId
+  readonly _tag: string
+  /** version of the payload's schema, from 1 */
+  readonly version: number
+  readonly payloadSchema: PlainSchema
+  readonly successSchema: PlainSchema
+  readonly errorSchema: PlainSchema
+  readonly aliases: ReadonlyArray<string>
+  readonly settings: Settings
+  readonly retry: Retry<any> | undefined
+  readonly middleware: ReadonlyArray<Middleware.Any>
+  /** for each entry of `middleware` the scope that it comes from: `group <name>` or `task` */
+  readonly middlewareScopes: ReadonlyArray<string>
+  /** the task's own wraps, innermost first */
+  readonly wraps: ReadonlyArray<OwnWrap<any, any, any, any, any>>
+  /** @internal */
+  readonly codecs: Codecs
+}
+
+/**
+ * @category guards
+ * @since 0.1.0
+ */
+export const isTask = (u: unknown): u is Any =>
+  typeof u === "function" && (u as unknown as Record<string, unknown>)[TypeId] === TypeId
+
+/**
+ * A task was defined in a way that cannot work. Thrown where the definition stands, before any job is claimed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidTask extends Schema.TaggedError<InvalidTask>()("windlass/InvalidTask", {
+  task: Schema.String,
+  message: Schema.String
+}) {}
+
+// ------------------------------------------------------------------------------------------------------- constructors
+
+/** The payload of a task may be given as the fields of a struct. */
+type Fields = { readonly [field: string]: PlainSchema }
+
+type ToSchema<P extends PlainSchema | Schema.Struct.Fields> = P extends Schema.Struct.Fields ? Schema.Struct<P>
+  : P extends PlainSchema ? P
+  : never
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<
+  P extends PlainSchema | Schema.Struct.Fields,
+  A extends PlainSchema,
+  E extends PlainSchema,
+  Ms extends ReadonlyArray<Middleware.Any>
+> extends Settings {
+  /** the fields of the payload, or a schema; nothing unless set */
+  readonly payload?: P | undefined
+  /** what the handler returns; `void` unless set */
+  readonly success?: A | undefined
+  /** what the handler may fail with; nothing unless set */
+  readonly error?: E | undefined
+  /** first = outermost; inside of the group's */
+  readonly middleware?: Middleware.InOrder<Ms> & Ms
+  readonly retry?: Retry<E["Type"] | Middleware.Error<Ms[number]>> | undefined
+  /** version of the payload's schema, from 1; raise it when the encoded form changes and say in `upcast` how */
+  readonly version?: number | undefined
+  /** for every older version that may still be stored: its encoded payload (JSON) to that of the version after it */
+  readonly upcast?: { readonly [version: number]: (payload: any) => unknown } | undefined
+  /** names that this task had before: jobs stored under them still run */
+  readonly aliases?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * Defines a task. Throws {@link InvalidTask} when the definition cannot work (the same middleware twice, a version
+ * without an up-cast to it).
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <
+  const Name extends string,
+  P extends PlainSchema | Fields = Schema.Void,
+  A extends PlainSchema = Schema.Void,
+  E extends PlainSchema = Schema.Never,
+  const Ms extends ReadonlyArray<Middleware.Any> = readonly []
+>(
+  name: Name,
+  options?: Options<P, A, E, Ms>
+): Task<Name, ToSchema<P>, A, E, Ms> => makeShared(name, options, { middleware: [], scopes: [], settings: {} }) as never
+
+/** What a group adds to the tasks that are made in it. @internal */
+export interface Shared {
+  readonly middleware: ReadonlyArray<Middleware.Any>
+  readonly scopes: ReadonlyArray<string>
+  readonly settings: Settings & { readonly retry?: Retry<any> | undefined }
+}
+
+/** @internal */
+export const makeShared = (
+  name: string,
+  options: Options<any, any, any, any> | undefined,
+  shared: Shared
+): Any => {
+  const own = (options?.middleware ?? []) as ReadonlyArray<Middleware.Any>
+  const payload = options?.payload ?? Schema.Void
+  const definition = {
+    _tag: name,
+    version: options?.version ?? 1,
+    payloadSchema: Schema.isSchema(payload) ? payload as PlainSchema : Schema.Struct(payload) as Schema.Top as PlainSchema,
+    successSchema: options?.success ?? Schema.Void,
+    errorSchema: options?.error ?? Schema.Never,
+    aliases: options?.aliases ?? [],
+    settings: {
+      queue: options?.queue ?? shared.settings.queue,
+      timeout: options?.timeout ?? shared.settings.timeout,
+      runTimeout: options?.runTimeout ?? shared.settings.runTimeout,
+      deadline: options?.deadline ?? shared.settings.deadline,
+      onInterrupted: options?.onInterrupted ?? shared.settings.onInterrupted,
+      onLost: options?.onLost ?? shared.settings.onLost
+    },
+    retry: options?.retry ?? shared.settings.retry,
+    middleware: [...shared.middleware, ...own],
+    middlewareScopes: [...shared.scopes, ...own.map(() => "task")],
+    wraps: []
+  }
+  check(definition, own, options?.upcast ?? {})
+  return define({ ...definition, codecs: makeCodecs(definition, options?.upcast ?? {}) })
+}
+
+const check = (
+  task: { readonly _tag: string; readonly version: number },
+  own: ReadonlyArray<Middleware.Any>,
+  upcast: { readonly [version: number]: unknown }
+): void => {
+  const invalid = (message: string) => new InvalidTask({ task: task._tag, message: `task ${task._tag}: ${message}` })
+  if (task._tag === "") throw invalid("a task needs a name")
+  if (!Number.isInteger(task.version) || task.version < 1) throw invalid(`version ${task.version} is not a number from 1`)
+  for (const version of Object.keys(upcast).map(Number)) {
+    if (version >= task.version) {
+      throw invalid(`up-cast of version ${version} leads past the version ${task.version} that the task has: raise version`)
+    }
+  }
+  checkMiddleware(`task ${task._tag}`, own)
+}
+
+/** Whether a list holds middleware, each once. `owner` is what the message calls the list. @internal */
+export const checkMiddleware = (owner: string, own: ReadonlyArray<Middleware.Any>): void => {
+  for (const [i, middleware] of own.entries()) {
+    if (!Middleware.isService(middleware) && !Middleware.isInline(middleware)) {
+      throw new InvalidTask({
+        task: owner,
+        message: `${owner}: entry ${i} of its middleware list is no middleware (${typeof middleware}): ` +
+          "declare one with Middleware.Service or write one with Middleware.make"
+      })
+    }
+    if (own.indexOf(middleware) !== i) {
+      throw new InvalidTask({
+        task: owner,
+        message: `${owner}: middleware ${nameOf(middleware)} stands twice in one list: name it once`
+      })
+    }
+  }
+}
+
+const nameOf = (middleware: Middleware.Any): string =>
+  "key" in middleware ? middleware.key : (middleware as { readonly name: string }).name
+
+const Proto = {
+  [TypeId]: TypeId,
+  enqueue(this: Any, payload: unknown) {
+    return Enqueue.fromRun((options) => Effect.map(enqueueAll(this, [payload], options), (ids) => ids[0]!))
+  },
+  enqueueMany(this: Any, payloads: Iterable<unknown>) {
+    return Enqueue.fromRun((options) => enqueueAll(this, Array.from(payloads), options))
+  },
+  execute(this: Any, payload: unknown) {
+    return Enqueue.fromRun((options) => execute(this, payload, options))
+  },
+  wrap(this: Any, wrap: OwnWrap<any, any, any, any, any>) {
+    return define({ ...fieldsOf(this), wraps: [...this.wraps, wrap] })
+  },
+  toLayer(this: Any, handler: unknown) {
+    return Layer.effectContext(Effect.gen({ self: this }, function*() {
+      const context = yield* Effect.context<never>()
+      const run = Effect.isEffect(handler) ? yield* handler as Effect.Effect<HandlerEntry["run"]> : handler
+      return Context.make(handlerKey(this._tag), { task: this, run: run as HandlerEntry["run"], context })
+    }))
+  }
+}
+
+const fieldsOf = (task: Any): Omit<Any, typeof TypeId> => ({
+  _tag: task._tag,
+  version: task.version,
+  payloadSchema: task.payloadSchema,
+  successSchema: task.successSchema,
+  errorSchema: task.errorSchema,
+  aliases: task.aliases,
+  settings: task.settings,
+  retry: task.retry,
+  middleware: task.middleware,
+  middlewareScopes: task.middlewareScopes,
+  wraps: task.wraps,
+  codecs: task.codecs
+})
+
+/** A class, so that `class SendEmail extends Task.make(...) {}` gives the contract a type name of its own. */
+const define = (fields: Omit<Any, typeof TypeId>): Any => {
+  function Task() {}
+  Object.setPrototypeOf(Task, Proto)
+  return Object.assign(Task, fields) as unknown as Any
+}
+
+// ----------------------------------------------------------------------------------------------------------- handlers
+
+/**
+ * A handler as the worker finds it: the definition, the function, and the services that its layer was built with.
+ *
+ * @internal
+ */
+export interface HandlerEntry {
+  readonly task: Any
+  readonly run: (payload: unknown) => Effect.Effect<unknown, unknown, unknown>
+  readonly context: Context.Context<never>
+}
+
+/** @internal */
+export const handlerKey = (name: string): Context.Key<Handler<string>, HandlerEntry> =>
+  Context.Service<Handler<string>, HandlerEntry>(`windlass/Task/Handler/${name}`)
+
+/**
+ * The errors that a job of this task can end with, its middleware's included.
+ *
+ * @category type facts
+ * @since 0.1.0
+ */
+export type ErrorOf<T> = T extends Task<any, any, any, infer E, infer Ms, any, any>
+  ? E["Type"] | Middleware.Error<Ms[number]>
+  : never
+
+/**
+ * @category type facts
+ * @since 0.1.0
+ */
+export type PayloadOf<T> = T extends { readonly payloadSchema: infer P extends Schema.Top } ? P["Type"] : never
+
+/**
+ * @category type facts
+ * @since 0.1.0
+ */
+export type SuccessOf<T> = T extends { readonly successSchema: infer A extends Schema.Top } ? A["Type"] : never
+
+/**
+ * What `execute` and `enqueue` may fail with on the way to the backend.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type TransportError = BackendError | Enqueue.EnqueueError

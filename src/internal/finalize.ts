@@ -1,0 +1,30 @@
+/**
+ * `onExit` that keeps typed failures. Effect turns every `Fail` of a cause into a `Die` when a finalizer dies; a job's
+ * declared failure must survive that (law L3), so it is remembered before the finalizer runs and put back after.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+
+const restore = <E>(cause: Cause.Cause<E>, before: Cause.Cause<E>): Cause.Cause<E> => {
+  const failures = before.reasons.filter(Cause.isFailReason)
+  if (failures.length === 0) return cause
+  return Cause.fromReasons(cause.reasons.map((reason) =>
+    Cause.isDieReason(reason) ? failures.find((fail) => fail.error === reason.defect) ?? reason : reason
+  ))
+}
+
+/** @internal */
+export const finalize = <A, E, R, E2 = never, R2 = never>(
+  self: Effect.Effect<A, E, R>,
+  onExit: (exit: Exit.Exit<A, E>) => Effect.Effect<void, E2, R2> | undefined
+): Effect.Effect<A, E | E2, R | R2> =>
+  Effect.suspend(() => {
+    let before: Cause.Cause<E> | undefined
+    const finalized = Effect.onExitPrimitive(self, (exit) => {
+      if (exit._tag === "Failure") before = exit.cause
+      return onExit(exit)
+    })
+    return Effect.catchCause(finalized, (cause) =>
+      Effect.failCause(before === undefined ? cause : restore<E | E2>(cause, before)))
+  })

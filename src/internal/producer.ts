@@ -1,0 +1,204 @@
+/**
+ * From a payload to a stored job: encode, pass the enqueue point, publish. Every new job goes through here exactly once
+ * (law L7); retries are moves of the stored envelope and never do.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
+import * as Backend from "../Backend.ts"
+import { Results } from "../Capability.ts"
+import * as Enqueue from "../Enqueue.ts"
+import * as Job from "../Job.ts"
+import { enqueueKey, isService } from "../Middleware.ts"
+import type * as Task from "../Task.ts"
+import { uuidV7 } from "./id.ts"
+import type { Options } from "./options.ts"
+import * as trace from "./trace.ts"
+
+/** @internal */
+export const defaultQueue = "default"
+
+/** how long the result of an `execute` is kept unless its caller says otherwise, in milliseconds @internal */
+export const keepResultMillis = 3_600_000
+
+const utf8 = new TextEncoder()
+
+/** @internal */
+export const enqueueAll = (
+  task: Task.Any,
+  payloads: ReadonlyArray<unknown>,
+  options: Options
+): Effect.Effect<ReadonlyArray<string>, any, any> =>
+  Effect.withFiber((fiber) => {
+    const context = fiber.context as Context.Context<Backend.Backend>
+    const backend = Context.get(context, Backend.Backend)
+    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    const items: Array<Backend.Item> = []
+    for (let i = 0; i < payloads.length; i++) {
+      const item = makeItem(task, payloads[i], i, options, context, backend, now)
+      if (item instanceof Enqueue.InvalidEnqueue) return Effect.fail(item)
+      items.push(item)
+    }
+    const queue = options.queue ?? task.settings.queue ?? defaultQueue
+    const unique = options.unique
+    const atomic = options.atomic === true || (unique?.onConflict === "fail" && items.length > 1)
+    if (atomic && items.length > backend.limits.publishBatch) {
+      return Effect.fail(
+        invalid(
+          task,
+          "Option",
+          `${items.length} jobs cannot be stored as one: ${backend.name} takes ${backend.limits.publishBatch} at once. Enqueue fewer at a time`
+        )
+      )
+    }
+    const published = pass(task, context)({ task: task._tag, queue, items }, (batch) => publish(backend, batch, atomic))
+    return Effect.flatMap(published, (answers) => {
+      const ids: Array<string> = []
+      for (let i = 0; i < answers.length; i++) {
+        const answer = answers[i]!
+        const id = items[i]!.envelope.id
+        if (answer._tag !== "Duplicate" || answer.existing === id) {
+          ids.push(id)
+        } else if (unique?.onConflict === "fail") {
+          return Effect.fail(new Enqueue.AlreadyEnqueued({ task: task._tag, existing: answer.existing }))
+        } else {
+          ids.push(answer.existing)
+        }
+      }
+      return Effect.succeed(ids)
+    })
+  })
+
+const invalid = (task: Task.Any, reason: Enqueue.InvalidEnqueue["reason"], message: string) =>
+  new Enqueue.InvalidEnqueue({ task: task._tag, reason, message: `task ${task._tag}: ${message}` })
+
+const makeItem = (
+  task: Task.Any,
+  input: unknown,
+  index: number,
+  options: Options,
+  context: Context.Context<never>,
+  backend: Backend.Shape,
+  now: number
+): Backend.Item | Enqueue.InvalidEnqueue => {
+  let payload: string
+  try {
+    payload = task.codecs.encodePayload(input)
+  } catch (cause) {
+    return invalid(task, "Payload", `the payload does not fit its schema: ${cause instanceof Error ? cause.message : cause}`)
+  }
+  const span = Context.getOption(context, Tracer.ParentSpan)
+  const headers: Record<string, string> = { ...options.headers }
+  if (Option.isSome(span)) headers[trace.header] ??= trace.encode(span.value)
+  const origin = options.origin ?? (Option.isSome(Context.getOption(context, Job.Current)) ? "handler" : "user")
+  const envelope: Backend.Envelope = {
+    id: options.id === undefined ? uuidV7(now) : options.id(input, index),
+    task: task._tag,
+    version: task.version,
+    payload,
+    headers,
+    origin
+  }
+  const { delayMillis } = backend.limits
+  const after = options.due === undefined ? 0 : options.due._tag === "After" ? options.due.millis : options.due.time - now
+  if (Number.isNaN(after)) return invalid(task, "Option", "the time to run at is not a valid date")
+  if (after > delayMillis) {
+    return invalid(
+      task,
+      "DelayTooLong",
+      `a delay of ${after} ms is longer than the ${delayMillis} ms that ${backend.name} can keep: enqueue it later or use another backend`
+    )
+  }
+  return {
+    envelope,
+    due: options.due,
+    priority: options.priority,
+    unique: options.unique === undefined
+      ? undefined
+      : { key: `${task._tag}:${options.unique.key(input)}`, until: options.unique.until },
+    group: options.group,
+    keepResult: options.keepResult
+  }
+}
+
+type Next = (batch: Enqueue.Batch) => Effect.Effect<ReadonlyArray<Enqueue.Enqueued>, Enqueue.EnqueueError>
+
+/** The program's middleware around the task's own halves around the backend. */
+const pass = (task: Task.Any, context: Context.Context<never>) => (batch: Enqueue.Batch, inner: Next) => {
+  const declared = task.middleware.filter(isService).filter((m) => m.enqueue)
+    .map((m) => Context.getUnsafe(context as Context.Context<unknown>, enqueueKey(m)))
+  const wraps = [...Context.get(context, Enqueue.CurrentMiddleware), ...declared]
+  if (wraps.length === 0) return inner(batch)
+  const chain = wraps.reduceRight<Next>(
+    (next, wrap) => (batch) => Effect.scoped(wrap(next, batch)),
+    (batch) => batch.items.length === 0 ? Effect.succeed([]) : inner(batch)
+  )
+  return Effect.flatMap(chain(batch), (answers) =>
+    answers.length === batch.items.length ? Effect.succeed(answers) : Effect.die(
+      new Error(
+        `enqueue middleware of task ${task._tag} answered ${answers.length} of ${batch.items.length} jobs: a wrap answers one Enqueued per item, in order`
+      )
+    ))
+}
+
+const publish = (
+  backend: Backend.Shape,
+  batch: Enqueue.Batch,
+  atomic: boolean
+): Effect.Effect<ReadonlyArray<Enqueue.Enqueued>, Enqueue.EnqueueError> => {
+  for (const item of batch.items) {
+    // after the middleware, which may have made it larger: three bytes a character are the most that UTF-8 takes
+    const { headers, payload, task } = item.envelope
+    const characters = payload.length + JSON.stringify(headers).length
+    const limit = backend.limits.payloadBytes
+    if (characters * 3 > limit) {
+      const bytes = utf8.encode(payload).length + utf8.encode(JSON.stringify(headers)).length
+      if (bytes > limit) {
+        return Effect.fail(
+          new Enqueue.InvalidEnqueue({
+            task,
+            reason: "TooLarge",
+            message: `task ${task}: a job of ${bytes} bytes is larger than the ${limit} that ${backend.name} carries: ` +
+              "store the data elsewhere and enqueue a reference"
+          })
+        )
+      }
+    }
+  }
+  const size = backend.limits.publishBatch
+  if (batch.items.length <= size) return backend.publish(batch.queue, batch.items, { atomic })
+  const parts: Array<ReadonlyArray<Backend.Item>> = []
+  for (let i = 0; i < batch.items.length; i += size) parts.push(batch.items.slice(i, i + size))
+  return Effect.map(Effect.forEach(parts, (part) => backend.publish(batch.queue, part, { atomic })), (all) => all.flat())
+}
+
+/** @internal */
+export const execute = (task: Task.Any, payload: unknown, options: Options): Effect.Effect<any, any, any> =>
+  Effect.gen(function*() {
+    const results = yield* Results
+    const [id] = yield* enqueueAll(task, [payload], { keepResult: keepResultMillis, ...options })
+    const result = yield* results.await(id!)
+    if (result.exit !== undefined) {
+      const decoded = task.codecs.decodeExit(result.exit)
+      const exit = Exit.isSuccess(decoded) ? decoded.value : undefined
+      if (result.state === "succeeded" && exit !== undefined) return yield* exit
+      if (result.state === "dead" && exit !== undefined && Exit.hasFails(exit)) return yield* exit
+    }
+    switch (result.state) {
+      case "discarded":
+        return yield* new Job.Discarded({ id: id!, reason: result.reason ?? "discarded" })
+      case "aborted":
+        return yield* new Job.Aborted({ id: id!, reason: result.reason ?? "aborted" })
+      case "dead":
+        return yield* new Job.Dead({ id: id!, reason: result.reason ?? "dead", detail: result.exit })
+      case "succeeded":
+        return yield* new Job.Dead({
+          id: id!,
+          reason: "undecodable",
+          detail: `the stored result of task ${task._tag} does not fit the schemas that this program has: ${result.exit}`
+        })
+    }
+  })

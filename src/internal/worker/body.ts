@@ -1,0 +1,80 @@
+/**
+ * The innermost layer: the handler, in a fiber and a scope of its own. This fiber is the only thing that a shutdown, an
+ * abort, a lost lease or the task's `timeout` interrupts (L17), and what it forked ends with it (L15). A mask around the
+ * middleware would not do: under a `timeout` or a `race` of a middleware the interruption would arrive late.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import { Current, TimedOut } from "../../Job.ts"
+import type { HandlerEntry } from "../../Task.ts"
+import type { Run } from "./run.ts"
+import { withScope } from "./scope.ts"
+
+/** @internal */
+export const body =
+  (handler: HandlerEntry["run"], timeout: number | undefined) =>
+  (payload: unknown, _job: Run): Effect.Effect<unknown, unknown> =>
+    Effect.withFiber((parent) => {
+      const job = Context.getUnsafe(parent.context as Context.Context<Current>, Current) as Run
+      if (job.stopping !== undefined) {
+        job.cut = true
+        return Effect.interrupt
+      }
+      // a fork is the handler's: fresh for every run of the body
+      job.forks = undefined
+      const inner = withScope(job, Effect.suspend(() => handler(payload)))
+      const fiber = Effect.runForkWith(parent.context)(withForks(job, inner) as Effect.Effect<unknown, unknown>)
+      const done = fiber.pollUnsafe()
+      if (done !== undefined) return done // it ran synchronously: nothing to interrupt
+      job.body = fiber
+      if (job.stopping !== undefined) fiber.interruptUnsafe() // asked for within its first synchronous stretch
+      const limit = timeout === undefined ? undefined : { millis: timeout, timer: timer(parent.context, job, fiber, timeout) }
+      const joined = Effect.onExitPrimitive(Fiber.join(fiber), () => {
+        job.body = undefined
+        limit?.timer.interruptUnsafe()
+        const exit = fiber.pollUnsafe()
+        if (exit === undefined) return Fiber.interrupt(fiber) // a timeout or race outside of it cut the join
+        if (job.stopping !== undefined && Exit.hasInterrupts(exit)) job.cut = true
+        return undefined
+      })
+      return limit === undefined ? joined : Effect.catchCause(joined, (cause) => {
+        if (!job.cut || job.stopping !== "timeout") return Effect.failCause(cause)
+        // a time-out is a failure of this attempt, and the next run of the body within it may have its own
+        job.cut = false
+        job.stopping = undefined
+        return Effect.fail(new TimedOut({ task: job.task, limit: "timeout", millis: limit.millis }))
+      })
+    })
+
+const timer = (context: Context.Context<never>, job: Run, body: Fiber.Fiber<unknown, unknown>, millis: number) =>
+  Effect.runForkWith(context)(Effect.andThen(
+    Effect.sleep(millis),
+    Effect.sync(() => {
+      if (job.body === body) job.stop("timeout")
+    })
+  ))
+
+/** Joins what `Job.fork` started: the handler is over when its forks are, and fails when one of them fails. */
+const withForks = <A, E, R>(job: Run, handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.onExitPrimitive(
+    Effect.flatMap(handler, (value) => {
+      const forks = job.forks
+      return forks === undefined ? Effect.succeed(value) : Effect.as(joinAll(forks), value)
+    }),
+    () => job.forks === undefined ? undefined : Fiber.interruptAll(job.forks)
+  ) as Effect.Effect<A, E, R>
+
+/** A fork may fork more while it is being joined. */
+const joinAll = (forks: Array<Fiber.Fiber<unknown, unknown>>): Effect.Effect<void, unknown> =>
+  Effect.suspend(() => {
+    const fiber = forks.shift()
+    if (fiber === undefined) return Effect.void
+    // the others fail the job while this one still runs: wait for whichever ends first
+    forks.push(fiber)
+    return Effect.flatMap(Effect.raceAllFirst(forks.map((f) => Effect.as(Fiber.await(f), f))), (ended) => {
+      forks.splice(forks.indexOf(ended), 1)
+      return Effect.andThen(Fiber.join(ended), joinAll(forks))
+    })
+  })

@@ -1,0 +1,166 @@
+/**
+ * From the exit of a chain to the outcome of the job. The order of the questions is the law: a lost or cut run is never
+ * a success (L13); then the last typed failure that is still in the cause decides, also when a dying release turned it
+ * into a defect (L3); then defects.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { isDecide } from "../../Decide.ts"
+import { Died, TimedOut } from "../../Job.ts"
+import type { DeadReason, Outcome } from "../../Outcome.ts"
+import type { CutShort } from "../../Task.ts"
+import type { Resolved } from "./resolve.ts"
+import { nextDelay } from "./retry.ts"
+import type { Run } from "./run.ts"
+
+/** @internal */
+export const decide = (job: Run, task: Resolved, exit: Exit.Exit<unknown, unknown>): Effect.Effect<Outcome> => {
+  if (job.cut) return cutShort(job, task, exit)
+  if (exit._tag === "Success") return Effect.succeed({ _tag: "Succeeded", exit, encoded: encoded(job, task, exit) })
+  const { cause } = exit
+  const failure = typedFailure(job, cause)
+  // asked to abort, and ended badly: whatever it failed with, it is not wanted any more
+  if (job.stopping === "aborted" && !isDecide(failure?.error)) return Effect.succeed({ _tag: "Aborted", cause })
+  if (failure === undefined) {
+    if (job.stopping !== undefined && Cause.hasInterruptsOnly(cause)) return cutShort(job, task, exit)
+    return failed(job, task, cause, new Died({ defect: Cause.squash(cause) }))
+  }
+  const { error } = failure
+  if (!isDecide(error)) return failed(job, task, cause, error)
+  const { decision } = error
+  switch (decision._tag) {
+    case "Discard":
+      return Effect.succeed({ _tag: "Discarded", reason: decision.reason, cause })
+    case "Snooze":
+      return Effect.succeed({ _tag: "Snoozed", after: decision.after, reason: decision.reason })
+    case "Dead":
+      return Effect.succeed(dead(job, task, "decided", cause, decision.reason))
+    case "Retry":
+      if (decision.after === undefined) return failed(job, task, cause, error)
+      return Effect.succeed(
+        job.attempt >= Math.max(job.resolved!.maxAttempts, 1) && task.policy !== undefined
+          ? dead(job, task, "failed", cause, decision.reason)
+          : { _tag: "Retried", cause, after: decision.after, error: decision.reason }
+      )
+  }
+}
+
+/** The failure that decides: the first typed one, or the one that a boundary recorded and a release buried as a defect. */
+const typedFailure = (job: Run, cause: Cause.Cause<unknown>): Cause.Fail<unknown> | undefined => {
+  const recorded = job.failure
+  return cause.reasons.find(Cause.isFailReason) ??
+    (recorded !== undefined && cause.reasons.some((r) => Cause.isDieReason(r) && r.defect === recorded.error)
+      ? recorded
+      : undefined)
+}
+
+const cutShort = (job: Run, task: Resolved, exit: Exit.Exit<unknown, unknown>): Effect.Effect<Outcome> => {
+  const cause = exit._tag === "Failure" ? exit.cause : Cause.interrupt()
+  switch (job.stopping) {
+    case "shutdown":
+      return interrupted(job, task, "shutdown", task.onInterrupted, cause)
+    case "lost":
+      return interrupted(job, task, "lost", task.onLost, cause)
+    case "timeout":
+      return failed(job, task, cause, new TimedOut({ task: job.task, limit: "runTimeout", millis: task.runTimeout ?? 0 }))
+    default:
+      return Effect.succeed({ _tag: "Aborted", cause })
+  }
+}
+
+/** What the task says about a run that was cut short. @internal */
+export const interrupted = (
+  job: Run,
+  task: Resolved,
+  by: "shutdown" | "lost",
+  policy: CutShort,
+  cause: Cause.Cause<unknown>
+): Effect.Effect<Outcome> => {
+  switch (policy) {
+    case "requeue":
+      return Effect.succeed({ _tag: "Interrupted", by, then: "requeue", after: 0 })
+    case "fail":
+      return Effect.succeed(dead(job, task, by === "lost" ? "lost" : "interrupted", cause, `cut short: ${by}`))
+    case "retry":
+      return Effect.map(
+        failed(job, task, cause, new Died({ defect: new Error(`cut short: ${by}`) })),
+        (outcome) =>
+          outcome._tag === "Retried" ? { _tag: "Interrupted", by, then: "retry", after: outcome.after } : outcome
+      )
+  }
+}
+
+/** A failed attempt: another one if the policy says so, else dead. @internal */
+export const failed = (
+  job: Run,
+  task: Resolved,
+  cause: Cause.Cause<unknown>,
+  error: unknown
+): Effect.Effect<Outcome> => {
+  const reason: DeadReason = error instanceof TimedOut ? "timeout" : "failed"
+  const line = describe(error)
+  const { policy } = task
+  if (policy === undefined || job.attempt >= task.maxAttempts) return Effect.succeed(dead(job, task, reason, cause, line))
+  return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.suspend(() => {
+      if (policy.while !== undefined && !policy.while(error)) return Effect.succeed(dead(job, task, reason, cause, line))
+      const failures = { count: job.attempt, firstAt: job.delivery.firstFailedAt ?? now, now }
+      return Effect.map(nextDelay(policy.schedule, failures, error, job.id), (after): Outcome =>
+        after === undefined ? dead(job, task, reason, cause, line) : { _tag: "Retried", cause, after, error: line })
+    })).pipe(
+      // a policy that dies must not take the job with it: it is a failure that nobody can retry
+      Effect.catchCause((policyCause) =>
+        Effect.succeed(dead(job, task, reason, Cause.combine(cause, policyCause), `${line}; ${describe(Cause.squash(policyCause))}`))
+      )
+    )
+}
+
+const dead = (
+  job: Run,
+  task: Resolved,
+  reason: DeadReason,
+  cause: Cause.Cause<unknown>,
+  error: string
+): Outcome => ({
+  _tag: "Dead",
+  reason,
+  cause,
+  error,
+  encoded: encoded(job, task, Exit.failCause(typedFirst(job, cause)))
+})
+
+/** A failure that a release buried is what the waiting caller gets, typed. */
+const typedFirst = (job: Run, cause: Cause.Cause<unknown>): Cause.Cause<unknown> => {
+  const failure = typedFailure(job, cause)
+  return failure === undefined || isDecide(failure.error) ? cause : Cause.fail(failure.error)
+}
+
+/** Only when somebody waits for it; a result that its own schema refuses must not keep the job from ending. */
+const encoded = (job: Run, task: Resolved, exit: Exit.Exit<unknown, unknown>): string | undefined => {
+  if (!job.delivery.keepsResult) return undefined
+  try {
+    return task.task.codecs.encodeExit(exit)
+  } catch (defect) {
+    return task.task.codecs.encodeExit(
+      Exit.die(new Error(`the result of task ${task.task._tag} does not fit its schema`, { cause: defect }))
+    )
+  }
+}
+
+/** One line for logs and for the history. @internal */
+export const describe = (error: unknown): string => {
+  if (error instanceof Died) return describe(error.defect)
+  if (error instanceof Error) {
+    const tag = (error as { readonly _tag?: unknown })._tag
+    const name = typeof tag === "string" ? tag : error.name
+    return error.message === "" ? name : `${name}: ${error.message}`
+  }
+  if (typeof error === "string") return error
+  try {
+    return JSON.stringify(error) ?? String(error)
+  } catch {
+    return String(error)
+  }
+}

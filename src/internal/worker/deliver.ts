@@ -1,0 +1,159 @@
+/**
+ * One hand-out from its claim to its settlement: delivery point -> decode -> run chain -> outcome -> settlement. Total:
+ * whatever happens inside, it ends with exactly one settlement (L13).
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Delivery, Settlement } from "../../Backend.ts"
+import type { DeliveryWrap } from "../../Middleware.ts"
+import { type Outcome, toSettlement } from "../../Outcome.ts"
+import { decide, describe, failed, interrupted } from "./decide.ts"
+import type { Resolved } from "./resolve.ts"
+import type { Run } from "./run.ts"
+import { withScope } from "./scope.ts"
+
+/** @internal */
+export interface Limits {
+  /** deliveries in a row without any settlement after which a job is poison */
+  readonly poison: number
+  /** milliseconds that a job may wait for a worker that knows its task */
+  readonly unknownFor: number
+}
+
+/** @internal */
+export interface Delivered {
+  readonly outcome: Outcome
+  readonly settlement: Settlement
+}
+
+/** Around the chain of one task: the span of the run. @internal */
+export type Around = (job: Run, chain: Effect.Effect<unknown, unknown, any>) => Effect.Effect<unknown, unknown, any>
+
+/** @internal */
+export const deliver = (options: {
+  readonly tasks: ReadonlyMap<string, Resolved>
+  readonly wraps: ReadonlyArray<DeliveryWrap>
+  readonly limits: Limits
+  readonly around: Around
+}): (job: Run) => Effect.Effect<Delivered> => {
+  const inner = (job: Run, delivery: Delivery): Effect.Effect<Outcome> => {
+    job.delivery = delivery
+    const task = options.tasks.get(delivery.envelope.task)
+    const refused = refuse(job, delivery, task, options.limits)
+    if (refused !== undefined) return Effect.succeed(refused)
+    if (delivery.lostFrom !== undefined && task!.onLost !== "requeue") {
+      return interrupted(job, task!, "lost", task!.onLost, Cause.interrupt())
+    }
+    const payload = task!.task.codecs.decodePayload(delivery.envelope.payload, delivery.envelope.version)
+    if (payload._tag === "Failure") return Effect.succeed(undecodable(payload.cause))
+    job.payload = payload.value
+    job.entered = true
+    const chain = options.around(job, Effect.suspend(() => task!.chain(payload.value, job))) as Effect.Effect<unknown, unknown>
+    return Effect.matchCauseEffect(chain, {
+      onSuccess: (value) => decide(job, task!, Exit.succeed(value)),
+      onFailure: (cause) => decide(job, task!, Exit.failCause(cause))
+    })
+  }
+  if (options.wraps.length === 0) {
+    return (job) => Effect.map(inner(job, job.delivery), (outcome) => ({ outcome, settlement: toSettlement(outcome) }))
+  }
+  return (job) =>
+    Effect.suspend(() => {
+      let last: Delivered | undefined
+      const core = (delivery: Delivery) =>
+        Effect.map(inner(job, delivery), (outcome) => {
+          last = { outcome, settlement: toSettlement(outcome) }
+          return last.settlement
+        })
+      const chain = options.wraps.reduceRight(
+        (next, wrap) => (delivery: Delivery) => withScope(job, wrap(next, delivery)),
+        core
+      )
+      return Effect.matchCauseEffect(chain(job.delivery), {
+        onSuccess: (settlement) => Effect.succeed(elected(job, settlement, last)),
+        // a dying delivery middleware is a failed attempt of the job, not the end of the worker
+        onFailure: (cause) => {
+          const task = options.tasks.get(job.delivery.envelope.task)
+          return Effect.map(
+            task === undefined
+              ? Effect.succeed<Outcome>({ _tag: "Released", why: "unknown", after: backOff(job, job.delivery), reason: "unknown task" })
+              : failed(job, task, cause, Cause.squash(cause)),
+            (outcome) => ({ outcome, settlement: toSettlement(outcome) })
+          )
+        }
+      })
+    })
+}
+
+/** A delivery middleware may elect another settlement, but it cannot call a run that was cut short a success (L13). */
+const elected = (job: Run, settlement: Settlement, last: Delivered | undefined): Delivered => {
+  if (last !== undefined && (settlement === last.settlement || (job.cut && settlement._tag === "Complete"))) return last
+  return { outcome: fromSettlement(settlement), settlement }
+}
+
+const fromSettlement = (settlement: Settlement): Outcome => {
+  switch (settlement._tag) {
+    case "Complete":
+      switch (settlement.how) {
+        case "succeeded":
+          return { _tag: "Succeeded", exit: Exit.void, encoded: settlement.exit }
+        case "discarded":
+          return { _tag: "Discarded", reason: settlement.reason ?? "discarded", cause: Cause.empty }
+        case "aborted":
+          return { _tag: "Aborted", cause: undefined }
+      }
+    case "Retry":
+      return settlement.attempt === "kept"
+        ? { _tag: "Snoozed", after: settlement.after, reason: settlement.error ?? settlement.why }
+        : { _tag: "Retried", after: settlement.after, cause: Cause.empty, error: settlement.error ?? settlement.why }
+    case "Dead":
+      return {
+        _tag: "Dead",
+        reason: settlement.reason as never,
+        cause: undefined,
+        error: settlement.error ?? settlement.reason,
+        encoded: settlement.exit
+      }
+  }
+}
+
+/** What ends a hand-out before its payload is looked at. */
+const refuse = (job: Run, delivery: Delivery, task: Resolved | undefined, limits: Limits): Outcome | undefined => {
+  const { envelope } = delivery
+  if (task === undefined || envelope.version > task.task.version) {
+    const age = delivery.enqueuedAt === undefined ? 0 : job.startedAt - delivery.enqueuedAt
+    const why = task === undefined
+      ? `no worker knows task ${envelope.task}`
+      : `payload version ${envelope.version} of task ${envelope.task} is newer than the ${task.task.version} of this worker`
+    return age >= limits.unknownFor
+      ? { _tag: "Dead", reason: "unknown-task", cause: undefined, error: why, encoded: undefined }
+      : { _tag: "Released", why: "unknown", after: backOff(job, delivery), reason: why }
+  }
+  job.resolved = task
+  if (delivery.abortRequested) return { _tag: "Aborted", cause: undefined }
+  if (delivery.unsettled >= limits.poison) {
+    const error = `${delivery.unsettled} deliveries in a row ended with no settlement: it takes its worker down`
+    return { _tag: "Dead", reason: "poison", cause: undefined, error, encoded: undefined }
+  }
+  if (task.deadline !== undefined && delivery.enqueuedAt !== undefined) {
+    const late = job.startedAt - delivery.enqueuedAt - task.deadline
+    if (late > 0) {
+      const error = `its deadline of ${task.deadline} ms passed ${late} ms ago`
+      return { _tag: "Dead", reason: "expired", cause: undefined, error, encoded: undefined }
+    }
+  }
+  return undefined
+}
+
+/** Half its age, between a second and a minute: soon tried by a worker that knows it, and no load when there is none. */
+const backOff = (job: Run, delivery: Delivery): number =>
+  Math.min(60_000, Math.max(1_000, (job.startedAt - (delivery.enqueuedAt ?? job.startedAt)) / 2))
+
+const undecodable = (cause: Cause.Cause<unknown>): Outcome => ({
+  _tag: "Dead",
+  reason: "undecodable",
+  cause,
+  error: describe(Cause.squash(cause)),
+  encoded: undefined
+})

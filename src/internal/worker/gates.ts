@@ -1,0 +1,106 @@
+/** Capacity before the claim: free slots of the lane and of the worker, then the permits of every gate. */
+import * as Effect from "effect/Effect"
+import type { Admission, Gate } from "../../Gate.ts"
+import type { Run } from "./run.ts"
+import type { Lane, State } from "./state.ts"
+
+/** What one run holds of keyed gates, given back at its settlement. */
+const admissions = new WeakMap<Run, Array<Extract<Admission, { readonly _tag: "Admitted" }>>>()
+
+/**
+ * How many jobs may be claimed now; reserves that many slots of the worker, which the loop gives back after the claim.
+ * Waiting for a gate ends early when the lane has something else to do.
+ *
+ * @internal
+ */
+export const permits = (worker: State, lane: Lane): Effect.Effect<number> =>
+  Effect.suspend(() => {
+    if (worker.draining) return zero
+    const free = Math.min(
+      lane.concurrency - lane.live.size,
+      worker.settings.concurrency - worker.running - worker.reserved,
+      worker.backend.limits.takeBatch
+    )
+    if (free <= 0) return zero
+    worker.reserved += free
+    const acquiring = lane.gates.filter((gate) => gate.acquire !== undefined)
+    if (acquiring.length === 0) return Effect.succeed(free)
+    return Effect.flatMap(acquireAll(lane, acquiring, free), (granted) => {
+      // a stop that came while a gate was waited for: nothing is claimed any more
+      const room = worker.draining ? 0 : granted
+      worker.reserved -= free - room
+      return Effect.as(giveBack(lane, granted - room), room)
+    })
+  })
+
+const zero = Effect.succeed(0)
+
+/** Every gate is asked for what the ones before it granted; what a later one refuses goes back to the earlier. */
+const acquireAll = (lane: Lane, gates: ReadonlyArray<Gate>, free: number): Effect.Effect<number> =>
+  Effect.gen(function*() {
+    let granted = free
+    const held: Array<readonly [Gate, number]> = []
+    for (const gate of gates) {
+      const got = yield* waitFor(lane, gate, granted)
+      for (const [earlier, count] of held) {
+        if (count > got) yield* release(earlier, count - got, false)
+      }
+      held.forEach(([earlier], i) => held[i] = [earlier, got])
+      held.push([gate, got])
+      granted = got
+      if (granted === 0) break
+    }
+    return granted
+  })
+
+/** Nothing while there is something to settle: a gate that is closed must not hold up a settlement. */
+const waitFor = (lane: Lane, gate: Gate, max: number): Effect.Effect<number> => {
+  const acquire = gate.acquire!(max)
+  const given = { count: 0 }
+  const counted = Effect.uninterruptibleMask((restore) =>
+    Effect.map(restore(acquire), (count) => {
+      given.count = Math.min(max, count)
+      return given.count
+    })
+  )
+  const otherwise = lane.ended.length > 0 ? zero : Effect.as(lane.changed.await, 0)
+  // a gate that answered while the race was lost keeps its answer: its permits are counted, never forgotten
+  return Effect.map(Effect.raceFirst(counted, otherwise), () => given.count)
+}
+
+const release = (gate: Gate, count: number, started: boolean): Effect.Effect<void> =>
+  gate.release === undefined || count === 0 ? Effect.void : gate.release(count, started)
+
+/** Permits that a claim did not use. @internal */
+export const giveBack = (lane: Lane, count: number): Effect.Effect<void> =>
+  count <= 0 || lane.gates.length === 0
+    ? Effect.void
+    : Effect.forEach(lane.gates.filter((gate) => gate.acquire !== undefined), (gate) => release(gate, count, false), {
+      discard: true
+    })
+
+/** Asks the keyed gates about one claimed job; undefined when all admit it. @internal */
+export const admit = (lane: Lane, run: Run): Effect.Effect<{ readonly gate: string; readonly millis: number } | undefined> =>
+  Effect.gen(function*() {
+    for (const gate of lane.gates) {
+      if (gate.admit === undefined) continue
+      const admission = yield* gate.admit(run)
+      if (admission._tag === "Later") return { gate: gate.name, millis: admission.millis }
+      const held = admissions.get(run)
+      if (held === undefined) admissions.set(run, [admission])
+      else held.push(admission)
+    }
+    return undefined
+  })
+
+/** At the settlement, or when the job was lost: everything that the run held. @internal */
+export const returnPermits = (worker: State, lane: Lane, run: Run): void => {
+  if (lane.gates.length === 0) return
+  const started = run.entered
+  const held = admissions.get(run) ?? []
+  const all = [
+    ...lane.gates.filter((gate) => gate.acquire !== undefined).map((gate) => release(gate, 1, started)),
+    ...held.map((admission) => admission.release(started))
+  ]
+  Effect.runForkWith(worker.context)(Effect.forEach(all, (effect) => effect, { discard: true }))
+}

@@ -1,0 +1,43 @@
+/** A lane with room and nothing to run: it waits for work, for its own jobs to end, or for the worker to stop. */
+import * as Effect from "effect/Effect"
+import { backOff } from "./exchange.ts"
+import { type Lane, type State, wakeAll } from "./state.ts"
+
+/** @internal */
+export const idle = (worker: State, lane: Lane, room: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (lane.failures > 0) return Effect.raceFirst(Effect.sleep(backOff(lane.failures)), worker.stopping.await)
+    if (worker.settings.drain && drained(worker, lane)) return Effect.void
+    const work = Effect.catch(lane.subscription.await(room), (error) =>
+      Effect.andThen(
+        Effect.logWarning(`waiting for jobs of queue ${lane.queue} failed`, error),
+        Effect.sleep(backOff(++lane.failures))
+      ))
+    lane.waiting = true
+    const woken = Effect.raceFirst(work, lane.changed.await)
+    return Effect.ensuring(
+      // the poll is the floor under every hint: a missed wake-up costs at most this long
+      lane.poll === undefined ? woken : Effect.raceFirst(woken, Effect.sleep(lane.poll)),
+      Effect.sync(() => {
+        lane.waiting = false
+      })
+    )
+  })
+
+/**
+ * Drain mode ends when every lane found its queue empty since the last job was claimed anywhere: a job may enqueue into
+ * another lane's queue.
+ */
+const drained = (worker: State, lane: Lane): boolean => {
+  if (worker.running > 0) return false
+  const first = lane.emptyAt !== worker.claimed
+  lane.emptyAt = worker.claimed
+  const all = worker.lanes.every((other) => other.emptyAt === worker.claimed && other.ended.length === 0)
+  if (all) {
+    worker.draining = true
+    wakeAll(worker)
+  } else if (first) {
+    wakeAll(worker)
+  }
+  return all
+}

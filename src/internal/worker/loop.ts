@@ -1,0 +1,33 @@
+/**
+ * The run loop of one queue, whole: gate -> claim -> run -> settle. What is over is settled in the same round trip that
+ * claims what comes next.
+ */
+import * as Effect from "effect/Effect"
+import type { Delivery } from "../../Backend.ts"
+import { exchange } from "./exchange.ts"
+import { giveBack, permits } from "./gates.ts"
+import { idle } from "./idle.ts"
+import { start } from "./start.ts"
+import type { Lane, State } from "./state.ts"
+
+/** Ends when the worker is drained and everything that this lane claimed is settled. @internal */
+export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    while (true) {
+      lane.changed.closeUnsafe()
+      const room = yield* permits(worker, lane) //                          capacity first: free slots, then the gates
+      const ended = lane.ended.splice(0, worker.backend.limits.settleBatch)
+      if (ended.length === 0 && room === 0) {
+        if (worker.draining && lane.live.size === 0 && lane.ended.length === 0) return
+        yield* lane.changed.await
+        continue
+      }
+      const claimed: ReadonlyArray<Delivery> = yield* exchange(worker, lane, ended, room) // settle those, claim these
+      yield* giveBack(lane, room - claimed.length)
+      worker.reserved -= room
+      worker.claimed += claimed.length
+      for (const delivery of claimed) start(worker, lane, delivery)
+      if (claimed.length > 0 || room === 0 || lane.ended.length > 0) yield* Effect.yieldNow
+      else yield* idle(worker, lane, room)
+    }
+  })

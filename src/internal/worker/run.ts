@@ -1,0 +1,119 @@
+/** One job while a worker runs it: what its handler sees of it, and what the loop must remember until it is settled. */
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import type { Delivery, Receipt } from "../../Backend.ts"
+import type { Controls, Job } from "../../Job.ts"
+import type { Resolved } from "./resolve.ts"
+
+/** Why an attempt is asked to stop. @internal */
+export type Stopping = "aborted" | "shutdown" | "lost" | "timeout"
+
+/** @internal */
+export class Run implements Job {
+  delivery: Delivery
+  readonly receipt: Receipt
+  readonly startedAt: number
+  readonly worker: Job["worker"]
+  readonly progressTo: (receipt: Receipt, value: string) => ReturnType<Controls["progress"]>
+  /** undefined until the task is known */
+  resolved: Resolved | undefined
+  payload: unknown
+
+  stopping: Stopping | undefined = undefined
+  /** the body ended because it was asked to stop: nobody may call this run a success (L13) */
+  cut = false
+  /** the chain was entered: rate tokens are spent, and `after` hooks will run */
+  entered = false
+  /** the fiber of the handler's body, the only one that a stop interrupts (L17) */
+  body: Fiber.Fiber<unknown, unknown> | undefined = undefined
+  /** the fiber of the whole hand-out; interrupted too, so that waits which a middleware marked as interruptible end */
+  root: Fiber.Fiber<unknown, unknown> | undefined = undefined
+  /** fibers of `Job.fork` */
+  forks: Array<Fiber.Fiber<unknown, unknown>> | undefined = undefined
+  /** the last typed failure that a boundary of the chain saw, before releases could turn it into a defect (L3) */
+  failure: Cause.Fail<unknown> | undefined = undefined
+  /** the chain outlived its limit: no longer renewed, never settled */
+  stuck = false
+  /** monotonic milliseconds until which the lease is known to be held */
+  heldUntil = Number.POSITIVE_INFINITY
+
+  constructor(
+    delivery: Delivery,
+    startedAt: number,
+    worker: Job["worker"],
+    progressTo: (receipt: Receipt, value: string) => ReturnType<Controls["progress"]>
+  ) {
+    this.delivery = delivery
+    this.receipt = delivery.receipt
+    this.startedAt = startedAt
+    this.worker = worker
+    this.progressTo = progressTo
+  }
+
+  get id(): string {
+    return this.delivery.envelope.id
+  }
+  get task(): string {
+    return this.resolved?.task._tag ?? this.delivery.envelope.task
+  }
+  get queue(): string {
+    return this.delivery.queue
+  }
+  get attempt(): number {
+    return this.delivery.attempt
+  }
+  get lastAttempt(): boolean {
+    return this.delivery.attempt >= (this.resolved?.maxAttempts ?? 1)
+  }
+  get origin(): Job["origin"] {
+    return this.delivery.envelope.origin
+  }
+  get headers(): Job["headers"] {
+    return this.delivery.envelope.headers
+  }
+  get enqueuedAt(): number | undefined {
+    return this.delivery.enqueuedAt
+  }
+  get scheduledFor(): number | undefined {
+    return this.delivery.scheduledFor
+  }
+  get priority(): number {
+    return this.delivery.priority
+  }
+  get group(): string | undefined {
+    return this.delivery.group
+  }
+  get lostFrom(): string | undefined {
+    return this.delivery.lostFrom?.worker
+  }
+  get remaining(): Effect.Effect<Option.Option<Duration.Duration>> {
+    return Effect.map(Clock.currentTimeMillis, (now) => {
+      const { deadline, timeout } = this.resolved ?? {}
+      const ends = [
+        ...(timeout === undefined ? [] : [this.startedAt + timeout]),
+        ...(deadline === undefined || this.enqueuedAt === undefined ? [] : [this.enqueuedAt + deadline])
+      ]
+      return ends.length === 0 ? Option.none() : Option.some(Duration.millis(Math.max(0, Math.min(...ends) - now)))
+    })
+  }
+  get controls(): Controls {
+    return {
+      progress: (value) => this.progressTo(this.receipt, value),
+      adopt: (fiber) => {
+        ;(this.forks ??= []).push(fiber)
+      }
+    }
+  }
+
+  /** Asks the attempt to stop. The first reason stands, but for a lost lease, after which nothing may be settled. */
+  stop(why: Stopping): void {
+    if (this.stopping === undefined || why === "lost") this.stopping = why
+    this.body?.interruptUnsafe()
+    // interruption is sticky: after a time-out of the body alone the rest of the chain goes on undisturbed
+    if (why !== "timeout") this.root?.interruptUnsafe()
+  }
+}

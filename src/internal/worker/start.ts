@@ -1,0 +1,80 @@
+/** A claimed job gets a fiber; the fiber's end puts it among what is to be settled. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as References from "effect/References"
+import type { Delivery } from "../../Backend.ts"
+import { Current } from "../../Job.ts"
+import { type Outcome, toSettlement } from "../../Outcome.ts"
+import { describe } from "./decide.ts"
+import type { Delivered } from "./deliver.ts"
+import { emit } from "./events.ts"
+import { returnPermits } from "./gates.ts"
+import { Run } from "./run.ts"
+import { type Lane, monotonic, type State, wakeAll } from "./state.ts"
+import { watch } from "./stuck.ts"
+
+const uninterruptible = { uninterruptible: true }
+
+/** @internal */
+export const start = (worker: State, lane: Lane, delivery: Delivery): void => {
+  const run = new Run(delivery, worker.clock.currentTimeMillisUnsafe(), worker.handle, worker.progressTo)
+  const { lease } = lane.subscription
+  if (lease._tag === "Timed") run.heldUntil = monotonic(worker) + lease.millis
+  lane.live.add(run)
+  lane.held.add(run)
+  lane.holding.openUnsafe()
+  worker.running++
+  emit(worker, "Claimed", run)
+  const task = worker.tasks.get(delivery.envelope.task)
+  const fiber = Effect.runForkWith(contextOf(task?.context ?? worker.context, run, task?.task._tag))(
+    worker.deliver(run),
+    uninterruptible
+  )
+  const exit = fiber.pollUnsafe()
+  if (exit !== undefined) return end(worker, lane, run, exit)
+  run.root = fiber
+  if (task?.runTimeout !== undefined) watch(worker, lane, run, task.runTimeout)
+  fiber.addObserver((exit) => end(worker, lane, run, exit))
+}
+
+/** The job, and what every log line of its run carries. */
+const contextOf = (base: Context.Context<never>, run: Run, task: string | undefined) =>
+  Context.add(
+    Context.add(base, Current, run),
+    References.CurrentLogAnnotations,
+    {
+      ...Context.get(base, References.CurrentLogAnnotations),
+      job: run.id,
+      task: task ?? run.task,
+      attempt: run.attempt,
+      queue: run.queue
+    }
+  )
+
+/** Runs outside of any fiber, so it must not throw. @internal */
+export const end = (worker: State, lane: Lane, run: Run, exit: Exit.Exit<Delivered, never>): void => {
+  if (run.stuck) return
+  lane.live.delete(run)
+  worker.running--
+  if (run.stopping === "lost") {
+    // somebody else owns it now: nothing to say to the backend
+    lane.held.delete(run)
+    worker.counts.Lost++
+    emit(worker, "Lost", run)
+    returnPermits(worker, lane, run)
+  } else {
+    lane.ended.push({ run, ...(exit._tag === "Success" ? exit.value : broken(run, exit)), ambiguous: false })
+  }
+  if (worker.lanes.length > 1 && worker.running === worker.settings.concurrency - 1) wakeAll(worker)
+  else lane.changed.openUnsafe()
+}
+
+/** The runtime itself failed around a job: the job pays an attempt, so that it cannot go round for ever. */
+const broken = (run: Run, exit: Exit.Failure<Delivered, never>): Delivered => {
+  const error = `the worker failed around the job: ${describe(exit.cause)}`
+  const outcome: Outcome = run.lastAttempt
+    ? { _tag: "Dead", reason: "failed", cause: exit.cause, error, encoded: undefined }
+    : { _tag: "Retried", cause: exit.cause, after: 1_000, error }
+  return { outcome, settlement: toSettlement(outcome) }
+}
