@@ -1,0 +1,196 @@
+/**
+ * The connection of one layer: transactions that are one synchronous step, and waiting for the file's write lock
+ * without holding up the event loop. Everything that goes to SQLite goes through here.
+ *
+ * @since 0.1.0
+ */
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
+import type { BackendError } from "../../Backend.ts"
+import { fromCause, isBusy, refusal, type Stage } from "./errors.ts"
+
+/** a prepared statement whose rows come as arrays: cheaper than objects, for the statements of the hot path */
+export interface Rows<Row extends ReadonlyArray<unknown>> {
+  readonly get: (...params: ReadonlyArray<SQLInputValue>) => Row | undefined
+  readonly all: (...params: ReadonlyArray<SQLInputValue>) => Array<Row>
+}
+
+/** a prepared statement whose rows come as objects */
+export interface Records<Row> {
+  readonly get: (...params: ReadonlyArray<SQLInputValue>) => Row | undefined
+  readonly all: (...params: ReadonlyArray<SQLInputValue>) => Array<Row>
+}
+
+/** a failure inside a transaction, with how far it had come */
+class Failed {
+  readonly cause: unknown
+  readonly stage: Stage
+  constructor(cause: unknown, stage: Stage) {
+    this.cause = cause
+    this.stage = stage
+  }
+}
+
+export class Connection {
+  readonly database: DatabaseSync
+  readonly clock: Clock.Clock
+  readonly name: string
+  readonly filename: string
+  private readonly lockTimeout: number
+  private readonly begin: StatementSync
+  private readonly beginRead: StatementSync
+  private readonly commit: StatementSync
+  private readonly rollback: StatementSync
+  /** write transactions that this connection committed */
+  writes = 0
+  /** what the running transaction wants done when it is durable: wake-ups */
+  private afterCommit: Array<() => void> = []
+
+  constructor(
+    database: DatabaseSync,
+    clock: Clock.Clock,
+    options: { readonly name: string; readonly filename: string; readonly lockTimeout: number }
+  ) {
+    this.database = database
+    this.clock = clock
+    this.name = options.name
+    this.filename = options.filename
+    this.lockTimeout = options.lockTimeout
+    this.begin = database.prepare("BEGIN IMMEDIATE")
+    this.beginRead = database.prepare("BEGIN")
+    this.commit = database.prepare("COMMIT")
+    this.rollback = database.prepare("ROLLBACK")
+  }
+
+  statement(sql: string): StatementSync {
+    return this.database.prepare(sql)
+  }
+
+  rows<Row extends ReadonlyArray<unknown>>(sql: string): Rows<Row> {
+    const statement = this.database.prepare(sql)
+    statement.setReturnArrays(true)
+    return statement as unknown as Rows<Row>
+  }
+
+  records<Row>(sql: string): Records<Row> {
+    return this.database.prepare(sql) as unknown as Records<Row>
+  }
+
+  now(): number {
+    return Math.floor(this.clock.currentTimeMillisUnsafe())
+  }
+
+  /** called inside a transaction: `run` is called once it is durable, and never if it is not */
+  after(run: () => void): void {
+    this.afterCommit.push(run)
+  }
+
+  /** one write transaction. When the effect has succeeded it is durable; when it has failed, nothing was changed */
+  write<A>(operation: string, run: (now: number) => A): Effect.Effect<A, BackendError> {
+    return this.attempt(operation, () => this.transact(this.begin, run))
+  }
+
+  /** reads that belong together, from one snapshot */
+  read<A>(operation: string, run: (now: number) => A): Effect.Effect<A, BackendError> {
+    return this.attempt(operation, () => this.transact(this.beginRead, run))
+  }
+
+  /** a single statement that reads */
+  peek<A>(operation: string, run: (now: number) => A): Effect.Effect<A, BackendError> {
+    return this.attempt(operation, () => run(this.now()))
+  }
+
+  /** best effort: moves the write-ahead log into the database, empties it, and gives free pages back */
+  tidy(pages: number): void {
+    try {
+      if (pages > 0) this.database.exec(`PRAGMA incremental_vacuum(${pages})`)
+      this.database.exec("PRAGMA wal_checkpoint(TRUNCATE)")
+    } catch {
+      // somebody else reads or writes: they, or the next time, will do it
+    }
+  }
+
+  close(): void {
+    if (!this.database.isOpen) return
+    this.tidy(0)
+    this.database.close()
+  }
+
+  private transact<A>(begin: StatementSync, run: (now: number) => A): A {
+    begin.run()
+    let result: A
+    try {
+      result = run(this.now())
+    } catch (cause) {
+      this.undo()
+      throw cause
+    }
+    try {
+      this.commit.run()
+    } catch (cause) {
+      // still inside the transaction: it can be taken back, so it certainly did not happen
+      const undone = this.database.isOpen && this.database.isTransaction && this.undo()
+      throw new Failed(cause, undone ? "before" : "commit")
+    }
+    if (begin === this.begin) this.writes++
+    if (this.afterCommit.length > 0) {
+      const runs = this.afterCommit
+      this.afterCommit = []
+      for (const run of runs) run()
+    }
+    return result
+  }
+
+  private undo(): boolean {
+    this.afterCommit = []
+    // SQLite takes some failures back by itself (disk full, I/O errors)
+    if (!this.database.isTransaction) return true
+    try {
+      this.rollback.run()
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  private attempt<A>(operation: string, run: () => A): Effect.Effect<A, BackendError> {
+    return Effect.suspend(() => {
+      try {
+        return Effect.succeed(run())
+      } catch (cause) {
+        return this.recover(operation, run, cause, this.now() + this.lockTimeout, 0)
+      }
+    })
+  }
+
+  private recover<A>(
+    operation: string,
+    run: () => A,
+    failure: unknown,
+    deadline: number,
+    tries: number
+  ): Effect.Effect<A, BackendError> {
+    const { cause, stage } = failure instanceof Failed ? failure : { cause: failure, stage: "before" as const }
+    if (!this.database.isOpen) {
+      return Effect.fail(refusal(this.name, operation, `${this.filename} was closed when the scope of its layer ended`))
+    }
+    if (!isBusy(cause) || stage === "commit" || this.now() >= deadline) {
+      return Effect.fail(fromCause(this.name, operation, this.filename, cause, stage))
+    }
+    // jitter, or the waiting processes would meet again
+    return Effect.flatMap(Random.next, (random) =>
+      Effect.flatMap(
+        this.clock.sleep(Duration.millis(1 + Math.min(2 ** tries, 16) * random)),
+        () => {
+          try {
+            return Effect.succeed(run())
+          } catch (cause) {
+            return this.recover(operation, run, cause, deadline, tries + 1)
+          }
+        }
+      ))
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * Looking at jobs, ended ones that are kept included. Reads one page at a time, each from one snapshot.
+ *
+ * @since 0.1.0
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { BackendError, Origin, Receipt } from "../../Backend.ts"
+import type { Counts, Inspect, JobRecord, State } from "../../Capability.ts"
+import { toEnvelope } from "./claim.ts"
+import type { Records, Rows } from "./connection.ts"
+import type { Engine } from "./engine.ts"
+
+/** looked at and returned in one transaction */
+const examined = 500
+const returned = 100
+
+interface JobRow {
+  readonly num: number
+  readonly id: string
+  readonly name: string
+  readonly task: string
+  readonly version: number
+  readonly headers: string | null
+  readonly origin: Origin
+  readonly rank: number
+  readonly due: number | null
+  readonly grp: string | null
+  readonly ukey: string | null
+  readonly enqueued: number
+  readonly scheduled_for: number | null
+  readonly spent: number
+  readonly error: string | null
+  readonly progress: string | null
+  readonly payload: string
+  readonly state: State
+  readonly worker: string | null
+  readonly claimed: number | null
+  readonly finished: number | null
+  readonly reason: string | null
+  readonly exit: string | null
+}
+
+const ends: ReadonlySet<State> = new Set<State>(["succeeded", "discarded", "aborted", "dead"])
+
+/** which table is walked to find jobs in these states: the smallest that has them all */
+const sourceOf = (states: ReadonlyArray<State> | undefined): "job" | "active" | "ended" =>
+  states === undefined || states.length === 0
+    ? "job"
+    : states.every((state) => state === "active")
+    ? "active"
+    : states.every((state) => ends.has(state))
+    ? "ended"
+    : "job"
+
+export class Reader {
+  private readonly engine: Engine
+  private readonly record: Records<JobRow>
+  private readonly walks: Record<"job" | "active" | "ended", Rows<readonly [num: number, matches: number]>>
+  private readonly dead: Rows<readonly [num: number, matches: number]>
+  private readonly count: Rows<readonly [ready: number, waiting: number, turns: number, due: number, active: number, dead: number]>
+
+  constructor(engine: Engine) {
+    this.engine = engine
+    const { connection } = engine
+    this.record = connection.records(
+      `SELECT j.num, j.id, q.name, j.task, j.version, j.headers, j.origin, j.rank, j.due, j.grp, j.ukey, j.enqueued,
+         j.scheduled_for, j.spent, j.error, j.progress, j.payload,
+         CASE WHEN e.num IS NOT NULL THEN e.state
+           WHEN a.num IS NOT NULL THEN 'active'
+           WHEN j.due IS NOT NULL THEN 'scheduled'
+           WHEN j.grp IS NOT NULL AND l.turn IS NOT j.num THEN 'blocked'
+           ELSE 'ready' END AS state,
+         coalesce(a.worker, e.worker) AS worker, coalesce(a.claimed, e.claimed) AS claimed,
+         e.finished, e.reason, e.exit
+       FROM job j
+       CROSS JOIN queue q ON q.num = j.queue
+       LEFT JOIN active a ON a.num = j.num
+       LEFT JOIN ended e ON e.num = j.num
+       LEFT JOIN lane l ON l.queue = j.queue AND l.grp = j.grp
+       WHERE j.num = ?1 AND (e.num IS NULL OR e.expires > ?2)`
+    )
+    const walk = (table: string) =>
+      connection.rows<readonly [number, number]>(
+        `SELECT num, queue = ?1 FROM ${table} WHERE num > ?2 ORDER BY num LIMIT ?3`
+      )
+    this.walks = { job: walk("job"), active: walk("active"), ended: walk("ended") }
+    this.dead = connection.rows(
+      "SELECT num, 1 FROM ended WHERE state = 'dead' AND queue = ?1 AND num > ?2 ORDER BY num LIMIT ?3"
+    )
+    this.count = connection.rows(
+      `SELECT (SELECT count(*) FROM ready WHERE queue = ?1),
+         (SELECT count(*) FROM waiting w CROSS JOIN job j ON j.num = w.num WHERE w.queue = ?1 AND j.due IS NULL),
+         (SELECT count(*) FROM lane WHERE queue = ?1 AND turn IS NOT NULL),
+         (SELECT count(*) FROM scheduled WHERE queue = ?1),
+         (SELECT count(*) FROM active WHERE queue = ?1),
+         (SELECT count(*) FROM ended WHERE queue = ?1 AND state = 'dead' AND expires > ?2)`
+    )
+  }
+
+  byNum(num: number, now: number): JobRecord | undefined {
+    const row = this.record.get(num, now)
+    return row === undefined ? undefined : this.toRecord(row)
+  }
+
+  /** ready ones include those that are blocked */
+  counts(queue: number, now: number): Counts {
+    const [ready, waiting, turns, scheduled, active, dead] = this.count.get(queue, now)!
+    return { ready: ready - turns + waiting, scheduled, active, dead }
+  }
+
+  /** what is due counts as ready: it is moved before anybody looks */
+  promote(queue: number): Effect.Effect<void, BackendError> {
+    const { claim, connection } = this.engine
+    return Effect.flatMap(
+      connection.peek("inspect", (now) => claim.outlook(queue).due <= now),
+      (due) =>
+        due
+          ? Effect.andThen(
+            connection.write("inspect", (now) => claim.promote(queue, now)),
+            Effect.suspend(() => this.promote(queue))
+          )
+          : Effect.void
+    )
+  }
+
+  pages(
+    queue: number,
+    options: { readonly states?: ReadonlyArray<State> | undefined; readonly task?: string | undefined },
+    deadOnly: boolean
+  ): Stream.Stream<JobRecord, BackendError> {
+    const walk = deadOnly ? this.dead : this.walks[sourceOf(options.states)]
+    const wanted = (record: JobRecord) =>
+      (options.task === undefined || record.envelope.task === options.task) &&
+      (options.states === undefined || options.states.includes(record.state))
+    return Stream.paginate(0, (after: number) =>
+      this.engine.connection.read("list", (now) => {
+        const rows = walk.all(queue, after, examined)
+        const records: Array<JobRecord> = []
+        let last = after
+        for (const [num, matches] of rows) {
+          if (records.length === returned) break
+          last = num
+          const record = matches === 1 ? this.byNum(num, now) : undefined
+          if (record !== undefined && wanted(record)) records.push(record)
+        }
+        const more = rows.length === examined || last !== rows[rows.length - 1]?.[0]
+        return [records, rows.length > 0 && more ? Option.some(last) : Option.none()] as const
+      }))
+  }
+
+  private toRecord(row: JobRow): JobRecord {
+    const ended = ends.has(row.state)
+    return {
+      envelope: toEnvelope(row.id, row.task, row.version, row.payload, row.headers, row.origin),
+      queue: row.name,
+      state: row.state,
+      attempt: ended ? row.spent : row.spent + 1,
+      priority: row.rank === 0 ? 0 : -row.rank,
+      group: row.grp ?? undefined,
+      uniqueKey: row.ukey ?? undefined,
+      enqueuedAt: row.enqueued,
+      dueAt: row.due ?? row.scheduled_for ?? undefined,
+      claimedAt: row.claimed ?? undefined,
+      finishedAt: row.finished ?? undefined,
+      worker: row.worker ?? undefined,
+      reason: row.reason ?? undefined,
+      error: row.error ?? undefined,
+      exit: row.exit ?? undefined,
+      progress: row.progress ?? undefined,
+      history: this.engine.history.of(row.num, row.enqueued)
+    }
+  }
+}
+
+export const inspect = (engine: Engine, reader: Reader): Context.Service.Shape<typeof Inspect> => {
+  const { connection, jobs, queues } = engine
+  const find = (name: string) => connection.peek("inspect", () => queues.find(name))
+  return {
+    get: (id) =>
+      Effect.gen(function*() {
+        const job = yield* connection.peek("get", (now) => jobs.byId(id, now))
+        if (job === undefined) return Option.none()
+        if (job.due !== null && job.due <= connection.now()) yield* reader.promote(job.queue)
+        return Option.fromUndefinedOr(yield* connection.read("get", (now) => reader.byNum(job.num, now)))
+      }),
+    list: ({ queue: name, states, task }) =>
+      Stream.unwrap(Effect.gen(function*() {
+        const queue = yield* find(name)
+        if (queue === undefined) return Stream.empty
+        yield* reader.promote(queue)
+        return reader.pages(queue, { states, task }, false)
+      })),
+    counts: (name) =>
+      Effect.gen(function*() {
+        const queue = yield* find(name)
+        if (queue === undefined) return { ready: 0, scheduled: 0, active: 0, dead: 0 }
+        yield* reader.promote(queue)
+        return yield* connection.read("counts", (now) => reader.counts(queue, now))
+      }),
+    queues: connection.peek("queues", () => queues.namesInUse()),
+    progress: (receipt: Receipt, value: string) =>
+      connection.write("progress", () => engine.settling.progress(receipt, value))
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * Opening the file: recognise it, bring its schema up to date, and set up the connection. A file that is not ours, or
+ * newer than we are, is left exactly as it was.
+ *
+ * @since 0.1.0
+ */
+import { existsSync } from "node:fs"
+import { dirname } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import type { BackendError } from "../../Backend.ts"
+import { refusal } from "./errors.ts"
+import { applicationId, migrations } from "./schema.ts"
+
+export interface Settings {
+  readonly name: string
+  readonly filename: string
+  readonly synchronous: "normal" | "full"
+  /** milliseconds that one try for the write lock may hold up the event loop */
+  readonly busyTimeout: number
+}
+
+/** what is wrong with the file itself, apart from what SQLite reports */
+export class Foreign extends Error {
+  readonly error: BackendError
+  constructor(error: BackendError) {
+    super(error.message)
+    this.error = error
+  }
+}
+
+/** throws `Foreign`, or SQLite's own error: busy ones are worth another try */
+export const open = (settings: Settings): DatabaseSync => {
+  const { filename } = settings
+  const directory = dirname(filename)
+  if (filename !== ":memory:" && !filename.startsWith("file:") && !existsSync(directory)) {
+    throw foreign(settings, `the directory ${directory} of ${filename} does not exist: create it first`)
+  }
+  // no time-out while opening: whoever finds the file busy tries again without holding up the event loop
+  const database = new DatabaseSync(filename, { timeout: 0, enableForeignKeyConstraints: false })
+  try {
+    recognise(database, settings)
+    // before the first table: cannot be changed later
+    database.exec("PRAGMA auto_vacuum = INCREMENTAL")
+    database.exec("PRAGMA journal_mode = WAL")
+    migrate(database, settings)
+    database.exec(`
+      PRAGMA synchronous = ${settings.synchronous === "full" ? "FULL" : "NORMAL"};
+      PRAGMA busy_timeout = ${Math.max(0, Math.round(settings.busyTimeout))};
+      PRAGMA cache_size = -16384;
+      PRAGMA temp_store = MEMORY;
+    `)
+    return database
+  } catch (cause) {
+    database.close()
+    throw cause
+  }
+}
+
+export const pragma = (database: DatabaseSync, name: string): number =>
+  Number(Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0])
+
+/** the version of the schema that the file has: 0 when it is empty */
+const recognise = (database: DatabaseSync, settings: Settings): number => {
+  const { filename } = settings
+  const id = pragma(database, "application_id")
+  const version = pragma(database, "user_version")
+  if (id === applicationId) {
+    if (version <= migrations.length) return version
+    throw foreign(
+      settings,
+      `${filename} has version ${version} of the queue's schema, this windlass knows versions up to ` +
+        `${migrations.length}: upgrade windlass in this process, or name another file`
+    )
+  }
+  const tables = database.prepare("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name LIMIT 4")
+    .all().map(({ name }) => String(name))
+  if (id !== 0) {
+    throw foreign(
+      settings,
+      `${filename} belongs to another application (application_id 0x${(id >>> 0).toString(16)}, a windlass queue has ` +
+        `0x${applicationId.toString(16)}): name a file of its own for the queue`
+    )
+  }
+  if (tables.length > 0 || version !== 0) {
+    const found = tables.length > 0
+      ? `the tables ${tables.slice(0, 3).join(", ")}${tables.length > 3 ? ", ..." : ""}`
+      : `user_version ${version}`
+    throw foreign(
+      settings,
+      `${filename} is a database of something else (it has ${found}, and no mark of a windlass queue): name a file of ` +
+        `its own for the queue`
+    )
+  }
+  return 0
+}
+
+/** several processes may do this at once: the first to get the lock does it, the others find it done */
+const migrate = (database: DatabaseSync, settings: Settings): void => {
+  if (recognise(database, settings) === migrations.length) return
+  database.exec("BEGIN IMMEDIATE")
+  try {
+    for (let version = recognise(database, settings); version < migrations.length; version++) {
+      database.exec(migrations[version]!)
+    }
+    database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${migrations.length}`)
+    database.exec("COMMIT")
+  } catch (cause) {
+    if (database.isTransaction) database.exec("ROLLBACK")
+    throw cause
+  }
+}
+
+const foreign = (settings: Settings, message: string): Foreign => new Foreign(refusal(settings.name, "open", message))

@@ -1,0 +1,177 @@
+/**
+ * Settling deliveries. The fence is part of every statement that takes a job out of `active`: a stale owner deletes
+ * nothing and is told `Lost`. Runs inside a write transaction.
+ *
+ * @since 0.1.0
+ */
+import type { StatementSync } from "node:sqlite"
+import type { Held, Receipt, Settled, Settlement } from "../../Backend.ts"
+import type { Fence } from "./claim.ts"
+import type { Connection, Records, Rows } from "./connection.ts"
+import { type End, endingOf, type Runner } from "./end.ts"
+import type { Groups } from "./groups.ts"
+import type { History } from "./history.ts"
+import { later } from "./limits.ts"
+import type { Live, LiveJobs } from "./live.ts"
+import type { Place } from "./place.ts"
+
+type Items = ReadonlyArray<readonly [Receipt, Settlement]>
+
+export class Settle {
+  private readonly jobs: LiveJobs
+  private readonly groups: Groups
+  private readonly place: Place
+  private readonly history: History
+  private readonly end: End
+  private readonly lease: number
+  private readonly drop: Records<Runner>
+  private readonly dropMany: Rows<readonly [number]>
+  private readonly forgetMany: StatementSync
+  private readonly back: StatementSync
+  private readonly prolong: StatementSync
+  private readonly aborted: Rows<readonly [number]>
+  private readonly setProgress: StatementSync
+
+  constructor(
+    connection: Connection,
+    parts: {
+      readonly jobs: LiveJobs
+      readonly groups: Groups
+      readonly place: Place
+      readonly history: History
+      readonly end: End
+    },
+    lease: number
+  ) {
+    this.jobs = parts.jobs
+    this.groups = parts.groups
+    this.place = parts.place
+    this.history = parts.history
+    this.end = parts.end
+    this.lease = lease
+    this.drop = connection.records("DELETE FROM active WHERE num = ? AND fence = ? RETURNING worker, claimed")
+    this.dropMany = connection.rows(
+      "DELETE FROM active WHERE num IN (SELECT value FROM json_each(?)) AND fence = ? RETURNING num"
+    )
+    this.forgetMany = connection.statement("DELETE FROM job WHERE num IN (SELECT value FROM json_each(?))")
+    this.back = connection.statement(
+      `UPDATE job SET spent = ?, unsettled = 0, lost_worker = NULL, lost_claimed = NULL, first_failed = ?, error = ?,
+         events = ? WHERE num = ?`
+    )
+    this.prolong = connection.statement("UPDATE active SET lease = ? WHERE num = ? AND fence = ?")
+    this.aborted = connection.rows("SELECT num FROM job WHERE abort = 1")
+    this.setProgress = connection.statement(
+      "UPDATE job SET progress = ?1 WHERE num = ?2 AND EXISTS (SELECT 1 FROM active WHERE num = ?2 AND fence = ?3)"
+    )
+  }
+
+  settle(items: Items, now: number, touched: Set<number>): Array<Settled> {
+    const answers = new Array<Settled>(items.length)
+    /** the successes that leave nothing behind, by fence: gone with two statements for all that came with one claim */
+    const plain = new Map<number, Array<number>>()
+    const front: Array<Live> = []
+    for (let i = 0; i < items.length; i++) {
+      const [receipt, settlement] = items[i]!
+      const fence = fenceOf(receipt)
+      if (fence === undefined) {
+        answers[i] = "Lost"
+      } else if (
+        fence.plain && settlement._tag === "Complete" && settlement.how !== "aborted" && this.end.forgetsSuccesses
+      ) {
+        const indexes = plain.get(fence.token)
+        if (indexes === undefined) plain.set(fence.token, [i])
+        else indexes.push(i)
+      } else {
+        answers[i] = this.settleOne(fence, settlement, front, touched, now)
+      }
+    }
+    for (const [token, indexes] of plain) this.succeed(items, token, indexes, answers)
+    this.place.enterFront(front)
+    return answers
+  }
+
+  extend(receipts: ReadonlyArray<Receipt>, now: number): Array<Held> {
+    const until = now + this.lease
+    const aborted = new Set(this.aborted.all().map(([num]) => num))
+    return receipts.map((receipt) => {
+      const fence = fenceOf(receipt)
+      if (fence === undefined || this.prolong.run(until, fence.num, fence.token).changes === 0) return "Lost"
+      return aborted.has(fence.num) ? "Abort" : "Held"
+    })
+  }
+
+  progress(receipt: Receipt, value: string): "Stored" | "Lost" {
+    const fence = fenceOf(receipt)
+    return fence !== undefined && this.setProgress.run(value, fence.num, fence.token).changes !== 0 ? "Stored" : "Lost"
+  }
+
+  private succeed(items: Items, token: number, indexes: ReadonlyArray<number>, answers: Array<Settled>): void {
+    const numOf = (index: number) => fenceOf(items[index]![0])!.num
+    const nums = "[" + indexes.map(numOf).join() + "]"
+    const dropped = this.dropMany.all(nums, token)
+    const all = dropped.length === indexes.length
+    if (dropped.length > 0) this.forgetMany.run(all ? nums : "[" + dropped.join() + "]")
+    const gone = all ? undefined : new Set(dropped.map(([num]) => num))
+    for (const index of indexes) {
+      // of two settlements with the same receipt the first one counts
+      const settled = gone === undefined || gone.delete(numOf(index))
+      answers[index] = settled ? "Settled" : "Lost"
+      if (settled) {
+        const [receipt, settlement] = items[index]!
+        const { exit, how, reason } = settlement as Settlement.Complete
+        this.end.tell(receipt.id, { state: how, reason, exit })
+      }
+    }
+  }
+
+  private settleOne(
+    fence: Fence,
+    settlement: Settlement,
+    front: Array<Live>,
+    touched: Set<number>,
+    now: number
+  ): Settled {
+    const runner = this.drop.get(fence.num, fence.token)
+    if (runner === undefined) return "Lost"
+    const job = this.jobs.byNum(fence.num)!
+    const attempt = job.spent + 1
+    if (job.grp !== null) {
+      this.groups.stopped(job.queue, job.grp)
+      touched.add(job.queue)
+    }
+    if (settlement._tag !== "Retry" || job.abort === 1) {
+      this.end.end(job, attempt, endingOf(settlement), runner, now)
+      return settlement._tag === "Retry" ? "Aborted" : "Settled"
+    }
+    touched.add(job.queue)
+    const n = job.events + 1
+    this.history.add(job.num, n, {
+      at: now,
+      event: settlement.why,
+      attempt,
+      worker: runner.worker,
+      detail: settlement.error
+    })
+    this.back.run(
+      settlement.attempt === "spent" ? attempt : job.spent,
+      job.first_failed ?? (settlement.why === "failed" ? now : null),
+      settlement.error ?? job.error,
+      n,
+      job.num
+    )
+    const due = later(now, settlement.after)
+    const waits = due > now
+    if (settlement.place === "back") this.place.enterBack(job, waits ? due : null)
+    else if (waits) this.place.enterFrontLater(job, due)
+    else front.push(job)
+    return "Settled"
+  }
+}
+
+/** `undefined`: a receipt that this backend did not make */
+export const fenceOf = (receipt: Receipt): Fence | undefined => {
+  const fence = receipt.fence as Partial<Fence> | null | undefined
+  return typeof fence === "object" && fence !== null && typeof fence.num === "number" && typeof fence.token === "number"
+    ? fence as Fence
+    : undefined
+}
