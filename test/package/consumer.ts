@@ -2,26 +2,48 @@
  * A program that uses the published package and nothing else: pack.test.ts copies it into a scratch project, compiles it
  * there against the tarball's types and runs it. In the checkout it compiles against the sources.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { Backend } from "windlass/Backend"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { Middleware, Task, TaskGroup, Worker } from "windlass"
 import * as MemoryBackend from "windlass/backends/MemoryBackend"
-import * as Capability from "windlass/Capability"
+import * as Job from "windlass/Job"
+
+class Tenant extends Context.Service<Tenant, { readonly id: string }>()("consumer/Tenant") {}
+
+class RequireTenant extends Middleware.Service<RequireTenant, { provides: Tenant }>()("consumer/RequireTenant") {}
+
+class Greet extends Task.make("Greet", {
+  payload: { name: Schema.String },
+  success: Schema.String,
+  middleware: [RequireTenant]
+}) {}
+
+const GreetLive = Greet.toLayer(({ name }) =>
+  Effect.gen(function*() {
+    const tenant = yield* Tenant
+    const job = yield* Job.Current
+    return `${tenant.id} greets ${name}, attempt ${job.attempt}`
+  })
+)
+
+const RequireTenantLive = Layer.succeed(
+  RequireTenant,
+  Middleware.hooks({ provides: Tenant, before: () => Effect.succeed({ id: "acme" }) })
+)
+
+const live = Worker.layer(TaskGroup.make(Greet), { concurrency: 2 }).pipe(
+  Layer.provide(GreetLive),
+  Layer.provide(RequireTenantLive),
+  Layer.provideMerge(MemoryBackend.layer)
+)
 
 const program = Effect.gen(function*() {
-  const backend = yield* Backend
-  yield* backend.declare("default")
-  yield* backend.publish("default", [{
-    envelope: { id: "1", task: "Greet", version: 1, payload: "\"world\"", headers: {}, origin: "user" }
-  }])
-  const subscription = yield* backend.subscribe("default", { worker: "w" })
-  const [delivery] = yield* subscription.take(10)
-  const settled = yield* subscription.settle([[
-    delivery!.receipt,
-    { _tag: "Complete", how: "succeeded", exit: undefined, reason: undefined }
-  ]])
-  const counts = yield* Effect.flatMap(Capability.Inspect, (inspect) => inspect.counts("default"))
-  return `${delivery!.envelope.task}: ${settled[0]}, ${counts.ready + counts.active} left`
+  const said = yield* Greet.execute({ name: "world" })
+  const report = yield* Worker.stop
+  return `${said}; ${report.succeeded} succeeded`
 })
 
-const line = await Effect.runPromise(Effect.provide(Effect.scoped(program), MemoryBackend.layer))
+const line = await Effect.runPromise(Effect.provide(program, live))
 process.stdout.write(`${line}\n`)
