@@ -27,7 +27,10 @@ export const body =
       const inner = withScope(job, Effect.suspend(() => handler(payload)))
       const fiber = Effect.runForkWith(parent.context)(withForks(job, inner) as Effect.Effect<unknown, unknown>)
       const done = fiber.pollUnsafe()
-      if (done !== undefined) return done // it ran synchronously: nothing to interrupt
+      if (done !== undefined) { // it ran synchronously: nothing to interrupt
+        if (job.stopping !== undefined && Exit.hasInterrupts(done)) job.cut = true
+        return done
+      }
       job.body = fiber
       if (job.stopping !== undefined) fiber.interruptUnsafe() // asked for within its first synchronous stretch
       const limit = timeout === undefined ? undefined : { millis: timeout, timer: timer(parent.context, job, fiber, timeout) }

@@ -64,7 +64,8 @@ const cutShort = (job: Run, task: Resolved, exit: Exit.Exit<unknown, unknown>): 
     case "lost":
       return interrupted(job, task, "lost", task.onLost, cause)
     case "timeout":
-      return failed(job, task, cause, new TimedOut({ task: job.task, limit: "runTimeout", millis: task.runTimeout ?? 0 }))
+      // the time-out of the body, whose own join was cut by a middleware at the same moment
+      return failed(job, task, cause, new TimedOut({ task: job.task, limit: "timeout", millis: task.timeout ?? 0 }))
     default:
       return Effect.succeed({ _tag: "Aborted", cause })
   }

@@ -36,6 +36,8 @@ export const deliver = (options: {
   readonly wraps: ReadonlyArray<DeliveryWrap>
   readonly limits: Limits
   readonly around: Around
+  /** called as a job's chain is entered */
+  readonly onEnter: (job: Run) => void
 }): (job: Run) => Effect.Effect<Delivered> => {
   const inner = (job: Run, delivery: Delivery): Effect.Effect<Outcome> => {
     job.delivery = delivery
@@ -49,6 +51,7 @@ export const deliver = (options: {
     if (payload._tag === "Failure") return Effect.succeed(undecodable(payload.cause))
     job.payload = payload.value
     job.entered = true
+    options.onEnter(job)
     const chain = options.around(job, Effect.suspend(() => task!.chain(payload.value, job))) as Effect.Effect<unknown, unknown>
     return Effect.matchCauseEffect(chain, {
       onSuccess: (value) => decide(job, task!, Exit.succeed(value)),

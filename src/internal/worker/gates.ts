@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { Admission, Gate } from "../../Gate.ts"
 import type { Run } from "./run.ts"
-import type { Lane, State } from "./state.ts"
+import { freed, type Lane, type State } from "./state.ts"
 
 /** What one run holds of keyed gates, given back at its settlement. */
 const admissions = new WeakMap<Run, Array<Extract<Admission, { readonly _tag: "Admitted" }>>>()
@@ -16,12 +16,18 @@ const admissions = new WeakMap<Run, Array<Extract<Admission, { readonly _tag: "A
 export const permits = (worker: State, lane: Lane): Effect.Effect<number> =>
   Effect.suspend(() => {
     if (worker.draining) return zero
-    const free = Math.min(
-      lane.concurrency - lane.live.size,
-      worker.settings.concurrency - worker.running - worker.reserved,
-      worker.backend.limits.takeBatch
-    )
-    if (free <= 0) return zero
+    const own = lane.concurrency - lane.live.size
+    if (own <= 0) return zero
+    // one slot is left to every lane that has waited longer: a busy queue cannot starve the others
+    const before = worker.lanes.filter((other) => other.ticket !== undefined && other.ticket < (lane.ticket ?? Infinity))
+    const shared = worker.settings.concurrency - worker.running - worker.reserved -
+      before.filter((other) => other !== lane).length
+    const free = Math.min(own, shared, worker.backend.limits.takeBatch)
+    if (free <= 0) {
+      lane.ticket ??= worker.tickets++
+      return zero
+    }
+    lane.ticket = undefined
     worker.reserved += free
     const acquiring = lane.gates.filter((gate) => gate.acquire !== undefined)
     if (acquiring.length === 0) return Effect.succeed(free)
@@ -29,6 +35,7 @@ export const permits = (worker: State, lane: Lane): Effect.Effect<number> =>
       // a stop that came while a gate was waited for: nothing is claimed any more
       const room = worker.draining ? 0 : granted
       worker.reserved -= free - room
+      if (free > room) freed(worker)
       return Effect.as(giveBack(lane, granted - room), room)
     })
   })

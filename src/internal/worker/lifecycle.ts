@@ -14,6 +14,8 @@ import { declareStuck } from "./stuck.ts"
 export const run = (state: State): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
     const sides = yield* FiberSet.make<void>()
+    const queues = state.lanes.map((lane) => lane.queue).join(", ")
+    yield* Effect.logInfo(`worker ${state.id} starts on ${queues}, ${state.settings.concurrency} jobs at once`)
     for (const lane of state.lanes) {
       yield* FiberSet.run(sides, watched(state, `heartbeat of queue ${lane.queue}`, heartbeat(state, lane)))
       yield* FiberSet.run(sides, watched(state, `abort listener of queue ${lane.queue}`, aborts(lane)))
@@ -29,6 +31,7 @@ export const run = (state: State): Effect.Effect<void, never, Scope.Scope> =>
       state.draining = true
       phases.interruptUnsafe()
       yield* Deferred.succeed(state.ended, undefined)
+      yield* Effect.logInfo(`worker ${state.id} is over after ${state.claimed} jobs`)
     })
     Effect.runForkWith(state.context)(over, { uninterruptible: true })
   })

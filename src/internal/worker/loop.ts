@@ -8,7 +8,7 @@ import { exchange } from "./exchange.ts"
 import { giveBack, permits } from "./gates.ts"
 import { idle } from "./idle.ts"
 import { start } from "./start.ts"
-import type { Lane, State } from "./state.ts"
+import { freed, type Lane, type State } from "./state.ts"
 
 /** Ends when the worker is drained and everything that this lane claimed is settled. @internal */
 export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
@@ -25,6 +25,7 @@ export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
       const claimed: ReadonlyArray<Delivery> = yield* exchange(worker, lane, ended, room) // settle those, claim these
       yield* giveBack(lane, room - claimed.length)
       worker.reserved -= room
+      if (claimed.length < room) freed(worker)
       worker.claimed += claimed.length
       for (const delivery of claimed) start(worker, lane, delivery)
       if (claimed.length > 0 || room === 0 || lane.ended.length > 0) yield* Effect.yieldNow

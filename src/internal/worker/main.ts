@@ -41,7 +41,10 @@ export const runMain = <E>(layer: Layer.Layer<Worker, E>, tag: Context.Key<Worke
     const failed = failureOf(exit)
     if (failed === undefined) return
     Effect.runFork(Effect.logFatal("the worker failed", failed))
-    if (process !== undefined) process.exitCode = 1
+    if (process === undefined) return
+    process.exitCode = 1
+    // a stuck chain keeps the process alive, and nothing else should: leave it a moment for its output
+    ;(setTimeout(() => process.exit(1), 250) as { readonly unref?: () => void }).unref?.()
   })
 }
 

@@ -14,7 +14,7 @@ import type { InvalidTask } from "../../Task.ts"
 import type * as TaskGroup from "../../TaskGroup.ts"
 import * as Worker from "../../Worker.ts"
 import { deliver } from "./deliver.ts"
-import { stream } from "./events.ts"
+import { emit, stream } from "./events.ts"
 import { admit } from "./gates.ts"
 import { run } from "./lifecycle.ts"
 import { observed } from "./observe.ts"
@@ -56,10 +56,13 @@ export const make = (
       deliver: (run) => hand(run),
       progressTo: (receipt, value) => {
         const inspect = Context.getOrUndefined(context as Context.Context<Inspect>, Inspect)
-        return inspect === undefined ? Effect.void : Effect.asVoid(inspect.progress(receipt, value))
+        return inspect === undefined
+          ? Effect.die(new Error(`${backend.name} has no Inspect: progress cannot be stored`))
+          : Effect.asVoid(inspect.progress(receipt, value))
       },
       running: 0,
       reserved: 0,
+      tickets: 0,
       draining: false,
       claimed: 0,
       counts: {
@@ -102,6 +105,7 @@ export const make = (
         holding: Latch.makeUnsafe(false),
         poll: options.pollInterval === undefined ? subscription.pollMillis : settings.pollInterval,
         waiting: false,
+        ticket: undefined,
         failures: 0,
         claimedAt: monotonic(state),
         emptyAt: -1
@@ -132,7 +136,8 @@ const point = (state: State, list: ReadonlyArray<Middleware.ForWorker>): State["
       tasks: state.tasks,
       wraps: list.filter(Middleware.isDelivery).map((m) => m.wrap as Middleware.DeliveryWrap),
       limits: state.settings,
-      around: around(state.context)
+      around: around(state.context),
+      onEnter: (run) => emit(state, "Started", run)
     })
   )
   const laneOf = (run: Run) => state.lanes.find((lane) => lane.queue === run.queue)!

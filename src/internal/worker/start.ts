@@ -1,7 +1,7 @@
 /** A claimed job gets a fiber; the fiber's end puts it among what is to be settled. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as References from "effect/References"
 import type { Delivery } from "../../Backend.ts"
 import { Current } from "../../Job.ts"
@@ -11,10 +11,13 @@ import type { Delivered } from "./deliver.ts"
 import { emit } from "./events.ts"
 import { returnPermits } from "./gates.ts"
 import { Run } from "./run.ts"
-import { type Lane, monotonic, type State, wakeAll } from "./state.ts"
+import { freed, type Lane, monotonic, type State } from "./state.ts"
 import { watch } from "./stuck.ts"
 
 const uninterruptible = { uninterruptible: true }
+
+const released: Outcome = { _tag: "Released", why: "released", after: 0, reason: "the worker stops" }
+const unstarted: Delivered = { outcome: released, settlement: toSettlement(released) }
 
 /** @internal */
 export const start = (worker: State, lane: Lane, delivery: Delivery): void => {
@@ -26,6 +29,8 @@ export const start = (worker: State, lane: Lane, delivery: Delivery): void => {
   lane.holding.openUnsafe()
   worker.running++
   emit(worker, "Claimed", run)
+  // a stop that came while the claim was under way: it goes back as if it had never been claimed
+  if (worker.draining) return end(worker, lane, run, Exit.succeed(unstarted))
   const task = worker.tasks.get(delivery.envelope.task)
   const fiber = Effect.runForkWith(contextOf(task?.context ?? worker.context, run, task?.task._tag))(
     worker.deliver(run),
@@ -66,8 +71,8 @@ export const end = (worker: State, lane: Lane, run: Run, exit: Exit.Exit<Deliver
   } else {
     lane.ended.push({ run, ...(exit._tag === "Success" ? exit.value : broken(run, exit)), ambiguous: false })
   }
-  if (worker.lanes.length > 1 && worker.running === worker.settings.concurrency - 1) wakeAll(worker)
-  else lane.changed.openUnsafe()
+  lane.changed.openUnsafe()
+  freed(worker)
 }
 
 /** The runtime itself failed around a job: the job pays an attempt, so that it cannot go round for ever. */

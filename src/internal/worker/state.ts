@@ -42,6 +42,8 @@ export interface Lane {
   readonly holding: Latch.Latch
   /** milliseconds after which an idle lane looks again whatever the backend hints; undefined when hints are exact */
   readonly poll: number | undefined
+  /** its place among the lanes that wait for a slot of the worker, if it does */
+  ticket: number | undefined
   /** it waits for work, having found none */
   waiting: boolean
   /** calls to the backend that failed in a row */
@@ -68,6 +70,7 @@ export interface State {
   /** open chains of all lanes, and slots that a claim under way has reserved */
   running: number
   reserved: number
+  tickets: number
   /** no claims any more */
   draining: boolean
   /** jobs claimed since the start */
@@ -85,6 +88,12 @@ export interface State {
 
 /** @internal */
 export const monotonic = (state: State): number => Number(state.clock.currentTimeNanosUnsafe()) / 1e6
+
+/** Slots of the worker became free: lanes that wait for one look again. @internal */
+export const freed = (state: State): void => {
+  if (state.lanes.length === 1) return
+  for (const lane of state.lanes) if (lane.ticket !== undefined) lane.changed.openUnsafe()
+}
 
 /** @internal */
 export const wakeAll = (state: State): void => {
