@@ -121,13 +121,17 @@ export const CurrentMiddleware: Context.Reference<ReadonlyArray<Wrap<never>>> = 
  * @category layers
  * @since 0.1.0
  */
-export const layer = <R = never>(...wraps: ReadonlyArray<Wrap<R>>): Layer.Layer<never, never, Exclude<R, Scope.Scope>> =>
-  Layer.effectContext(Effect.contextWith((context: Context.Context<R>) =>
-    Effect.succeed(Context.make(CurrentMiddleware, [
-      ...Context.get(context, CurrentMiddleware),
-      ...wraps.map((wrap): Wrap => (next, batch) => capture(context)(wrap(next, batch)))
-    ]))
-  )) as never
+export const layer = <R = never>(
+  ...wraps: ReadonlyArray<Wrap<R>>
+): Layer.Layer<never, never, Exclude<R, Scope.Scope>> =>
+  Layer.effectContext(
+    Effect.contextWith((context: Context.Context<R>) =>
+      Effect.succeed(Context.make(CurrentMiddleware, [
+        ...Context.get(context, CurrentMiddleware),
+        ...wraps.map((wrap): Wrap => (next, batch) => capture(context)(wrap(next, batch)))
+      ]))
+    )
+  ) as never
 
 /**
  * A wrap that changes every new job.
@@ -153,15 +157,15 @@ export const mapItems = <E extends EnqueueError = never, R = never>(
  * @category constructors
  * @since 0.1.0
  */
-export const dropWhen = <R = never>(f: (item: Item, batch: Batch) => Effect.Effect<string | undefined, never, R>): Wrap<R> =>
-(next, batch) =>
-  Effect.gen(function*() {
-    const reasons = yield* Effect.forEach(batch.items, (item) => f(item, batch))
-    const kept = batch.items.filter((_, i) => reasons[i] === undefined)
-    const answers = kept.length === 0 ? [] : yield* next({ ...batch, items: kept })
-    let at = 0
-    return reasons.map((reason): Enqueued => reason === undefined ? answers[at++]! : { _tag: "Dropped", reason })
-  })
+export const dropWhen =
+  <R = never>(f: (item: Item, batch: Batch) => Effect.Effect<string | undefined, never, R>): Wrap<R> => (next, batch) =>
+    Effect.gen(function*() {
+      const reasons = yield* Effect.forEach(batch.items, (item) => f(item, batch))
+      const kept = batch.items.filter((_, i) => reasons[i] === undefined)
+      const answers = kept.length === 0 ? [] : yield* next({ ...batch, items: kept })
+      let at = 0
+      return reasons.map((reason): Enqueued => reason === undefined ? answers[at++]! : { _tag: "Dropped", reason })
+    })
 
 // ------------------------------------------------------------------------------------------------------------ options
 
@@ -198,7 +202,8 @@ export const fromRun = <A, E, R>(
   options: Options = {}
 ): Enqueue<A, E, R, any> => Object.assign(Object.create(Proto), { [TypeId]: TypeId, run, options })
 
-const set = (options: Options) => (self: Enqueue<any, any, any, any>): any => fromRun(self.run, merge(self.options, options))
+const set = (options: Options) => (self: Enqueue<any, any, any, any>): any =>
+  fromRun(self.run, merge(self.options, options))
 
 /**
  * A sentence instead of an enqueue whose time was chosen already.
@@ -298,9 +303,10 @@ export const group = (name: string) =>
  * @category options
  * @since 0.1.0
  */
-export const headers = (entries: Readonly<Record<string, string>>) =>
-<A, E, R, When extends "now" | "later">(self: Enqueue<A, E, R, When>): Enqueue<A, E, R, When> =>
-  set({ headers: entries })(self)
+export const headers =
+  (entries: Readonly<Record<string, string>>) =>
+  <A, E, R, When extends "now" | "later">(self: Enqueue<A, E, R, When>): Enqueue<A, E, R, When> =>
+    set({ headers: entries })(self)
 
 /**
  * The job's id, instead of a fresh UUIDv7. Enqueueing an id again while its job lives stores nothing and returns it. For
@@ -309,9 +315,10 @@ export const headers = (entries: Readonly<Record<string, string>>) =>
  * @category options
  * @since 0.1.0
  */
-export const id = (value: string | ((payload: any, index: number) => string)) =>
-<A, E, R, When extends "now" | "later">(self: Enqueue<A, E, R, When>): Enqueue<A, E, R, When> =>
-  set({ id: typeof value === "string" ? () => value : value })(self)
+export const id =
+  (value: string | ((payload: any, index: number) => string)) =>
+  <A, E, R, When extends "now" | "later">(self: Enqueue<A, E, R, When>): Enqueue<A, E, R, When> =>
+    set({ id: typeof value === "string" ? () => value : value })(self)
 
 /**
  * Another queue than the task's own.
@@ -319,9 +326,9 @@ export const id = (value: string | ((payload: any, index: number) => string)) =>
  * @category options
  * @since 0.1.0
  */
-export const queue = (name: string) =>
-<A, E, R, When extends "now" | "later">(self: Enqueue<A, E, R, When>): Enqueue<A, E, R, When> =>
-  set({ queue: name })(self)
+export const queue =
+  (name: string) => <A, E, R, When extends "now" | "later">(self: Enqueue<A, E, R, When>): Enqueue<A, E, R, When> =>
+    set({ queue: name })(self)
 
 /**
  * All jobs of the call are stored, or none. Needs {@link Capability.AtomicBatch}.

@@ -72,7 +72,11 @@ export const make = <A, E>(name: string, schema: Schema.Codec<A, E>): Header<A> 
     return Exit.isSuccess(exit)
       ? Effect.succeedSome(exit.value)
       : Effect.fail(
-        new HeaderError({ header: name, reason: "Malformed", message: `header ${name} does not fit its schema: ${text}` })
+        new HeaderError({
+          header: name,
+          reason: "Malformed",
+          message: `header ${name} does not fit its schema: ${text}`
+        })
       )
   }
   const option = Effect.flatMap(Job.Current, (job) => parse(job.headers))

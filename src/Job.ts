@@ -71,7 +71,10 @@ export class Current extends Context.Service<Current, Job>()("windlass/Job") {}
  * @category accessors
  * @since 0.1.0
  */
-export const isStopping: Effect.Effect<boolean, never, Current> = Effect.map(Current, (job) => job.stopping !== undefined)
+export const isStopping: Effect.Effect<boolean, never, Current> = Effect.map(
+  Current,
+  (job) => job.stopping !== undefined
+)
 
 /**
  * Ends a cooperative handler that has seen {@link isStopping}: the attempt counts as interrupted for the reason that was

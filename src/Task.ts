@@ -13,21 +13,20 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Backend, BackendError } from "./Backend.ts"
 import type { Results } from "./Capability.ts"
 import type { Decide } from "./Decide.ts"
-import * as Enqueue from "./Enqueue.ts"
-import { type Codecs, makeCodecs } from "./internal/codecs.ts"
-import { enqueueAll, execute } from "./internal/producer.ts"
+import type * as Enqueue from "./Enqueue.ts"
+import type { Codecs } from "./internal/codecs.ts"
+import * as internal from "./internal/task.ts"
 import type * as Job from "./Job.ts"
-import * as Middleware from "./Middleware.ts"
+import type * as Middleware from "./Middleware.ts"
 
 // ------------------------------------------------------------------------------------------------------------- models
 
@@ -35,7 +34,7 @@ import * as Middleware from "./Middleware.ts"
  * @category type ids
  * @since 0.1.0
  */
-export const TypeId = "~windlass/Task"
+export const TypeId: typeof internal.TypeId = internal.TypeId
 
 /**
  * A schema that needs no services; it must decode and encode synchronously.
@@ -260,16 +259,7 @@ export interface Any {
 export const isTask = (u: unknown): u is Any =>
   typeof u === "function" && (u as unknown as Record<string, unknown>)[TypeId] === TypeId
 
-/**
- * A task was defined in a way that cannot work. Thrown where the definition stands, before any job is claimed.
- *
- * @category errors
- * @since 0.1.0
- */
-export class InvalidTask extends Schema.TaggedError<InvalidTask>()("windlass/InvalidTask", {
-  task: Schema.String,
-  message: Schema.String
-}) {}
+export { InvalidTask } from "./internal/task.ts"
 
 // ------------------------------------------------------------------------------------------------------- constructors
 
@@ -323,146 +313,8 @@ export const make = <
 >(
   name: Name,
   options?: Options<P, A, E, Ms>
-): Task<Name, ToSchema<P>, A, E, Ms> => makeShared(name, options, { middleware: [], scopes: [], settings: {} }) as never
-
-/** What a group adds to the tasks that are made in it. @internal */
-export interface Shared {
-  readonly middleware: ReadonlyArray<Middleware.Any>
-  readonly scopes: ReadonlyArray<string>
-  readonly settings: Settings & { readonly retry?: Retry<any> | undefined }
-}
-
-/** @internal */
-export const makeShared = (
-  name: string,
-  options: Options<any, any, any, any> | undefined,
-  shared: Shared
-): Any => {
-  const own = (options?.middleware ?? []) as ReadonlyArray<Middleware.Any>
-  const payload = options?.payload ?? Schema.Void
-  const definition = {
-    _tag: name,
-    version: options?.version ?? 1,
-    payloadSchema: Schema.isSchema(payload) ? payload as PlainSchema : Schema.Struct(payload) as Schema.Top as PlainSchema,
-    successSchema: options?.success ?? Schema.Void,
-    errorSchema: options?.error ?? Schema.Never,
-    aliases: options?.aliases ?? [],
-    settings: {
-      queue: options?.queue ?? shared.settings.queue,
-      timeout: options?.timeout ?? shared.settings.timeout,
-      runTimeout: options?.runTimeout ?? shared.settings.runTimeout,
-      deadline: options?.deadline ?? shared.settings.deadline,
-      onInterrupted: options?.onInterrupted ?? shared.settings.onInterrupted,
-      onLost: options?.onLost ?? shared.settings.onLost
-    },
-    retry: options?.retry ?? shared.settings.retry,
-    middleware: [...shared.middleware, ...own],
-    middlewareScopes: [...shared.scopes, ...own.map(() => "task")],
-    wraps: []
-  }
-  check(definition, own, options?.upcast ?? {})
-  return define({ ...definition, codecs: makeCodecs(definition, options?.upcast ?? {}) })
-}
-
-const check = (
-  task: { readonly _tag: string; readonly version: number },
-  own: ReadonlyArray<Middleware.Any>,
-  upcast: { readonly [version: number]: unknown }
-): void => {
-  const invalid = (message: string) => new InvalidTask({ task: task._tag, message: `task ${task._tag}: ${message}` })
-  if (task._tag === "") throw invalid("a task needs a name")
-  if (!Number.isInteger(task.version) || task.version < 1) throw invalid(`version ${task.version} is not a number from 1`)
-  for (const version of Object.keys(upcast).map(Number)) {
-    if (version >= task.version) {
-      throw invalid(`up-cast of version ${version} leads past the version ${task.version} that the task has: raise version`)
-    }
-  }
-  checkMiddleware(`task ${task._tag}`, own)
-}
-
-/** Whether a list holds middleware, each once. `owner` is what the message calls the list. @internal */
-export const checkMiddleware = (owner: string, own: ReadonlyArray<Middleware.Any>): void => {
-  for (const [i, middleware] of own.entries()) {
-    if (!Middleware.isService(middleware) && !Middleware.isInline(middleware)) {
-      throw new InvalidTask({
-        task: owner,
-        message: `${owner}: entry ${i} of its middleware list is no middleware (${typeof middleware}): ` +
-          "declare one with Middleware.Service or write one with Middleware.make"
-      })
-    }
-    if (own.indexOf(middleware) !== i) {
-      throw new InvalidTask({
-        task: owner,
-        message: `${owner}: middleware ${nameOf(middleware)} stands twice in one list: name it once`
-      })
-    }
-  }
-}
-
-const nameOf = (middleware: Middleware.Any): string =>
-  "key" in middleware ? middleware.key : (middleware as { readonly name: string }).name
-
-const Proto = {
-  [TypeId]: TypeId,
-  enqueue(this: Any, payload: unknown) {
-    return Enqueue.fromRun((options) => Effect.map(enqueueAll(this, [payload], options), (ids) => ids[0]!))
-  },
-  enqueueMany(this: Any, payloads: Iterable<unknown>) {
-    return Enqueue.fromRun((options) => enqueueAll(this, Array.from(payloads), options))
-  },
-  execute(this: Any, payload: unknown) {
-    return Enqueue.fromRun((options) => execute(this, payload, options))
-  },
-  wrap(this: Any, wrap: OwnWrap<any, any, any, any, any>) {
-    return define({ ...fieldsOf(this), wraps: [...this.wraps, wrap] })
-  },
-  toLayer(this: Any, handler: unknown) {
-    return Layer.effectContext(Effect.gen({ self: this }, function*() {
-      const context = yield* Effect.context<never>()
-      const run = Effect.isEffect(handler) ? yield* handler as Effect.Effect<HandlerEntry["run"]> : handler
-      return Context.make(handlerKey(this._tag), { task: this, run: run as HandlerEntry["run"], context })
-    }))
-  }
-}
-
-const fieldsOf = (task: Any): Omit<Any, typeof TypeId> => ({
-  _tag: task._tag,
-  version: task.version,
-  payloadSchema: task.payloadSchema,
-  successSchema: task.successSchema,
-  errorSchema: task.errorSchema,
-  aliases: task.aliases,
-  settings: task.settings,
-  retry: task.retry,
-  middleware: task.middleware,
-  middlewareScopes: task.middlewareScopes,
-  wraps: task.wraps,
-  codecs: task.codecs
-})
-
-/** A class, so that `class SendEmail extends Task.make(...) {}` gives the contract a type name of its own. */
-const define = (fields: Omit<Any, typeof TypeId>): Any => {
-  function Task() {}
-  Object.setPrototypeOf(Task, Proto)
-  return Object.assign(Task, fields) as unknown as Any
-}
-
-// ----------------------------------------------------------------------------------------------------------- handlers
-
-/**
- * A handler as the worker finds it: the definition, the function, and the services that its layer was built with.
- *
- * @internal
- */
-export interface HandlerEntry {
-  readonly task: Any
-  readonly run: (payload: unknown) => Effect.Effect<unknown, unknown, unknown>
-  readonly context: Context.Context<never>
-}
-
-/** @internal */
-export const handlerKey = (name: string): Context.Key<Handler<string>, HandlerEntry> =>
-  Context.Service<Handler<string>, HandlerEntry>(`windlass/Task/Handler/${name}`)
+): Task<Name, ToSchema<P>, A, E, Ms> =>
+  internal.makeShared(name, options, { middleware: [], scopes: [], settings: {} }) as never
 
 /**
  * The errors that a job of this task can end with, its middleware's included.

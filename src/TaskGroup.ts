@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type * as Schema from "effect/Schema"
+import { checkMiddleware, makeShared, type Shared } from "./internal/task.ts"
 import type * as Middleware from "./Middleware.ts"
 import * as Task from "./Task.ts"
 
@@ -55,7 +56,9 @@ export const make = <const Members extends ReadonlyArray<Task.Any | TaskGroup<an
  * @category type facts
  * @since 0.1.0
  */
-export type NameOf<M> = M extends { readonly _tag: infer N extends string } ? N : M extends TaskGroup<infer N> ? N : never
+export type NameOf<M> = M extends { readonly _tag: infer N extends string } ? N
+  : M extends TaskGroup<infer N> ? N
+  : never
 
 /**
  * What tasks share. Its middleware stands around the task's own.
@@ -127,11 +130,11 @@ export const shared = <const Ms extends ReadonlyArray<Middleware.Any> = readonly
 const build = (
   name: string,
   options: SharedOptions<any> & { readonly inherit?: boolean },
-  outer: Task.Shared
+  outer: Shared
 ): SharedTasks<any> => {
-  const parent: Task.Shared = options.inherit === false ? { middleware: [], scopes: [], settings: {} } : outer
+  const parent: Shared = options.inherit === false ? { middleware: [], scopes: [], settings: {} } : outer
   const own = (options.middleware ?? []) as ReadonlyArray<Middleware.Any>
-  const all: Task.Shared = {
+  const all: Shared = {
     middleware: [...parent.middleware, ...own],
     scopes: [...parent.scopes, ...own.map(() => `group ${name}`)],
     settings: {
@@ -144,11 +147,11 @@ const build = (
       retry: options.retry ?? parent.settings.retry
     }
   }
-  Task.checkMiddleware(`group ${name}`, own)
+  checkMiddleware(`group ${name}`, own)
   return {
     name,
     middleware: all.middleware,
-    make: (task: string, taskOptions: any) => Task.makeShared(task, taskOptions, all) as never,
+    make: (task: string, taskOptions: any) => makeShared(task, taskOptions, all) as never,
     shared: ((inner: string, innerOptions: any) => build(inner, innerOptions, all)) as never
   }
 }

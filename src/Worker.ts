@@ -89,6 +89,8 @@ export class InvalidWorker extends Schema.TaggedError<InvalidWorker>()("windlass
   message: Schema.String
 }) {}
 
+const invalid = (message: string) => new InvalidWorker({ message })
+
 // ------------------------------------------------------------------------------------------------------------- service
 
 /**
@@ -196,7 +198,7 @@ export const layer = <
   group: TaskGroup.TaskGroup<Names>,
   options?: Options<Ms, Gs>
 ): Layer.Layer<Worker, BackendError | Task.InvalidTask | InvalidWorker, Needs<Names, Ms, Gs>> =>
-  Layer.effect(Worker, make(group, options ?? {})) as never
+  Layer.effect(Worker, make(group, options ?? {}, invalid)) as never
 
 /**
  * {@link layer} with its settings from configuration. Middleware and gates are code and come in `options`.
@@ -219,7 +221,7 @@ export const layerConfig = <
 > =>
   Layer.effect(
     Worker,
-    Effect.flatMap(Config.unwrap(settings), (configured) => make(group, { ...options, ...configured }))
+    Effect.flatMap(Config.unwrap(settings), (configured) => make(group, { ...options, ...configured }, invalid))
   ) as never
 
 // ----------------------------------------------------------------------------------------------------------- accessors

@@ -47,7 +47,9 @@ export const makeCodecs = (
     return payload
   }
   // built when the first result is asked for: most tasks never need it
-  let exits: { readonly encode: (u: unknown) => unknown; readonly decode: (u: unknown) => Exit.Exit<any, unknown> } | undefined
+  let exits:
+    | { readonly encode: (u: unknown) => unknown; readonly decode: (u: unknown) => Exit.Exit<any, unknown> }
+    | undefined
   const exitCodec = () => {
     if (exits !== undefined) return exits
     const errors = [

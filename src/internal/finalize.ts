@@ -9,9 +9,11 @@ import type * as Exit from "effect/Exit"
 const restore = <E>(cause: Cause.Cause<E>, before: Cause.Cause<E>): Cause.Cause<E> => {
   const failures = before.reasons.filter(Cause.isFailReason)
   if (failures.length === 0) return cause
-  return Cause.fromReasons(cause.reasons.map((reason) =>
-    Cause.isDieReason(reason) ? failures.find((fail) => fail.error === reason.defect) ?? reason : reason
-  ))
+  return Cause.fromReasons(
+    cause.reasons.map((reason) =>
+      Cause.isDieReason(reason) ? failures.find((fail) => fail.error === reason.defect) ?? reason : reason
+    )
+  )
 }
 
 /** @internal */

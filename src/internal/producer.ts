@@ -12,9 +12,10 @@ import * as Backend from "../Backend.ts"
 import { Results } from "../Capability.ts"
 import * as Enqueue from "../Enqueue.ts"
 import * as Job from "../Job.ts"
-import { enqueueKey, isService } from "../Middleware.ts"
+import { isService } from "../Middleware.ts"
 import type * as Task from "../Task.ts"
 import { uuidV7 } from "./id.ts"
+import { enqueueKey } from "./middleware/declared.ts"
 import type { Options } from "./options.ts"
 import * as trace from "./trace.ts"
 
@@ -88,7 +89,11 @@ const makeItem = (
   try {
     payload = task.codecs.encodePayload(input)
   } catch (cause) {
-    return invalid(task, "Payload", `the payload does not fit its schema: ${cause instanceof Error ? cause.message : cause}`)
+    return invalid(
+      task,
+      "Payload",
+      `the payload does not fit its schema: ${cause instanceof Error ? cause.message : cause}`
+    )
   }
   const span = Context.getOption(context, Tracer.ParentSpan)
   const headers: Record<string, string> = { ...options.headers }
@@ -103,7 +108,11 @@ const makeItem = (
     origin
   }
   const { delayMillis } = backend.limits
-  const after = options.due === undefined ? 0 : options.due._tag === "After" ? options.due.millis : options.due.time - now
+  const after = options.due === undefined
+    ? 0
+    : options.due._tag === "After"
+    ? options.due.millis
+    : options.due.time - now
   if (Number.isNaN(after)) return invalid(task, "Option", "the time to run at is not a valid date")
   if (after > delayMillis) {
     return invalid(
@@ -136,12 +145,15 @@ const pass = (task: Task.Any, context: Context.Context<never>) => (batch: Enqueu
     (next, wrap) => (batch) => Effect.scoped(wrap(next, batch)),
     (batch) => batch.items.length === 0 ? Effect.succeed([]) : inner(batch)
   )
-  return Effect.flatMap(chain(batch), (answers) =>
-    answers.length === batch.items.length ? Effect.succeed(answers) : Effect.die(
-      new Error(
-        `enqueue middleware of task ${task._tag} answered ${answers.length} of ${batch.items.length} jobs: a wrap answers one Enqueued per item, in order`
+  return Effect.flatMap(
+    chain(batch),
+    (answers) =>
+      answers.length === batch.items.length ? Effect.succeed(answers) : Effect.die(
+        new Error(
+          `enqueue middleware of task ${task._tag} answered ${answers.length} of ${batch.items.length} jobs: a wrap answers one Enqueued per item, in order`
+        )
       )
-    ))
+  )
 }
 
 const publish = (
@@ -161,7 +173,8 @@ const publish = (
           new Enqueue.InvalidEnqueue({
             task,
             reason: "TooLarge",
-            message: `task ${task}: a job of ${bytes} bytes is larger than the ${limit} that ${backend.name} carries: ` +
+            message:
+              `task ${task}: a job of ${bytes} bytes is larger than the ${limit} that ${backend.name} carries: ` +
               "store the data elsewhere and enqueue a reference"
           })
         )
@@ -172,7 +185,10 @@ const publish = (
   if (batch.items.length <= size) return backend.publish(batch.queue, batch.items, { atomic })
   const parts: Array<ReadonlyArray<Backend.Item>> = []
   for (let i = 0; i < batch.items.length; i += size) parts.push(batch.items.slice(i, i + size))
-  return Effect.map(Effect.forEach(parts, (part) => backend.publish(batch.queue, part, { atomic })), (all) => all.flat())
+  return Effect.map(
+    Effect.forEach(parts, (part) => backend.publish(batch.queue, part, { atomic })),
+    (all) => all.flat()
+  )
 }
 
 /** @internal */
@@ -198,7 +214,8 @@ export const execute = (task: Task.Any, payload: unknown, options: Options): Eff
         return yield* new Job.Dead({
           id: id!,
           reason: "undecodable",
-          detail: `the stored result of task ${task._tag} does not fit the schemas that this program has: ${result.exit}`
+          detail:
+            `the stored result of task ${task._tag} does not fit the schemas that this program has: ${result.exit}`
         })
     }
   })

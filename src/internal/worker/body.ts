@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { Current, TimedOut } from "../../Job.ts"
-import type { HandlerEntry } from "../../Task.ts"
+import type { HandlerEntry } from "../task.ts"
 import type { Run } from "./run.ts"
 import { withScope } from "./scope.ts"
 
@@ -33,7 +33,9 @@ export const body =
       }
       job.body = fiber
       if (job.stopping !== undefined) fiber.interruptUnsafe() // asked for within its first synchronous stretch
-      const limit = timeout === undefined ? undefined : { millis: timeout, timer: timer(parent.context, job, fiber, timeout) }
+      const limit = timeout === undefined
+        ? undefined
+        : { millis: timeout, timer: timer(parent.context, job, fiber, timeout) }
       const joined = Effect.onExitPrimitive(Fiber.join(fiber), () => {
         job.body = undefined
         limit?.timer.interruptUnsafe()

@@ -3,7 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { isTrusted, NextMisused } from "../../Middleware.ts"
+import { NextMisused } from "../../Middleware.ts"
+import { isTrusted } from "../middleware/written.ts"
 import type { Run } from "./run.ts"
 import { withScope } from "./scope.ts"
 

@@ -103,17 +103,26 @@ export const failed = (
   const reason: DeadReason = error instanceof TimedOut ? "timeout" : "failed"
   const line = describe(error)
   const { policy } = task
-  if (policy === undefined || job.attempt >= task.maxAttempts) return Effect.succeed(dead(job, task, reason, cause, line))
+  if (policy === undefined || job.attempt >= task.maxAttempts) {
+    return Effect.succeed(dead(job, task, reason, cause, line))
+  }
   return Effect.flatMap(Clock.currentTimeMillis, (now) =>
     Effect.suspend(() => {
-      if (policy.while !== undefined && !policy.while(error)) return Effect.succeed(dead(job, task, reason, cause, line))
+      if (policy.while !== undefined && !policy.while(error)) {
+        return Effect.succeed(dead(job, task, reason, cause, line))
+      }
       const failures = { count: job.attempt, firstAt: job.delivery.firstFailedAt ?? now, now }
-      return Effect.map(nextDelay(policy.schedule, failures, error, job.id), (after): Outcome =>
-        after === undefined ? dead(job, task, reason, cause, line) : { _tag: "Retried", cause, after, error: line })
+      return Effect.map(
+        nextDelay(policy.schedule, failures, error, job.id),
+        (after): Outcome =>
+          after === undefined ? dead(job, task, reason, cause, line) : { _tag: "Retried", cause, after, error: line }
+      )
     })).pipe(
       // a policy that dies must not take the job with it: it is a failure that nobody can retry
       Effect.catchCause((policyCause) =>
-        Effect.succeed(dead(job, task, reason, Cause.combine(cause, policyCause), `${line}; ${describe(Cause.squash(policyCause))}`))
+        Effect.succeed(
+          dead(job, task, reason, Cause.combine(cause, policyCause), `${line}; ${describe(Cause.squash(policyCause))}`)
+        )
       )
     )
 }

@@ -52,7 +52,10 @@ export const deliver = (options: {
     job.payload = payload.value
     job.entered = true
     options.onEnter(job)
-    const chain = options.around(job, Effect.suspend(() => task!.chain(payload.value, job))) as Effect.Effect<unknown, unknown>
+    const chain = options.around(job, Effect.suspend(() => task!.chain(payload.value, job))) as Effect.Effect<
+      unknown,
+      unknown
+    >
     return Effect.matchCauseEffect(chain, {
       onSuccess: (value) => decide(job, task!, Exit.succeed(value)),
       onFailure: (cause) => decide(job, task!, Exit.failCause(cause))
@@ -80,7 +83,12 @@ export const deliver = (options: {
           const task = options.tasks.get(job.delivery.envelope.task)
           return Effect.map(
             task === undefined
-              ? Effect.succeed<Outcome>({ _tag: "Released", why: "unknown", after: backOff(job, job.delivery), reason: "unknown task" })
+              ? Effect.succeed<Outcome>({
+                _tag: "Released",
+                why: "unknown",
+                after: backOff(job, job.delivery),
+                reason: "unknown task"
+              })
               : failed(job, task, cause, Cause.squash(cause)),
             (outcome) => ({ outcome, settlement: toSettlement(outcome) })
           )

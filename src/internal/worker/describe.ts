@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Schedule from "effect/Schedule"
 import type * as Middleware from "../../Middleware.ts"
 import type * as TaskGroup from "../../TaskGroup.ts"
-import { defaultMaxAttempts, type Entry, entries, queueOf } from "./resolve.ts"
+import { defaultMaxAttempts, entries, type Entry, queueOf } from "./resolve.ts"
 
 /** `scope`: `worker`, `group <name>`, `task`, or `own` for a task's own wrap. Outermost first. */
 export type ChainEntry = Entry

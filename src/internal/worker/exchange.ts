@@ -33,7 +33,7 @@ export const exchange = (
     onFailure: (cause) => {
       lane.failures++
       const error = errorOf(worker, cause)
-      if (error.outcome === "Unknown") for (const e of ended) e.ambiguous = true
+      if (error.outcome === "Unknown") { for (const e of ended) e.ambiguous = true }
       return Effect.logWarning(`the backend failed while ${ended.length} jobs were to be settled`, error).pipe(
         Effect.andThen(ended.length === 0 ? Effect.void : settleWhileHeld(worker, lane, ended)),
         Effect.as([])
@@ -43,7 +43,11 @@ export const exchange = (
 }
 
 /** A call that hangs counts as one whose answer was lost. */
-const bounded = <A>(worker: State, operation: string, call: Effect.Effect<A, BackendError>): Effect.Effect<A, BackendError> =>
+const bounded = <A>(
+  worker: State,
+  operation: string,
+  call: Effect.Effect<A, BackendError>
+): Effect.Effect<A, BackendError> =>
   Effect.timeoutOrElse(call, {
     duration: worker.settings.callTimeout,
     orElse: () =>
@@ -91,7 +95,7 @@ const settleWhileHeld = (worker: State, lane: Lane, ended: ReadonlyArray<Ended>)
           onSuccess: (settled) => Effect.as(confirm(worker, lane, batch, settled), [] as ReadonlyArray<Ended>),
           onFailure: (cause) => {
             const error = errorOf(worker, cause)
-            if (error.outcome === "Unknown") for (const e of batch) e.ambiguous = true
+            if (error.outcome === "Unknown") { for (const e of batch) e.ambiguous = true }
             return Effect.as(Effect.logWarning(`settling ${batch.length} jobs failed (try ${tries})`, error), batch)
           }
         }

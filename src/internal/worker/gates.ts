@@ -19,7 +19,9 @@ export const permits = (worker: State, lane: Lane): Effect.Effect<number> =>
     const own = lane.concurrency - lane.live.size
     if (own <= 0) return zero
     // one slot is left to every lane that has waited longer: a busy queue cannot starve the others
-    const before = worker.lanes.filter((other) => other.ticket !== undefined && other.ticket < (lane.ticket ?? Infinity))
+    const before = worker.lanes.filter((other) =>
+      other.ticket !== undefined && other.ticket < (lane.ticket ?? Infinity)
+    )
     const shared = worker.settings.concurrency - worker.running - worker.reserved -
       before.filter((other) => other !== lane).length
     const free = Math.min(own, shared, worker.backend.limits.takeBatch)
@@ -87,7 +89,10 @@ export const giveBack = (lane: Lane, count: number): Effect.Effect<void> =>
     })
 
 /** Asks the keyed gates about one claimed job; undefined when all admit it. @internal */
-export const admit = (lane: Lane, run: Run): Effect.Effect<{ readonly gate: string; readonly millis: number } | undefined> =>
+export const admit = (
+  lane: Lane,
+  run: Run
+): Effect.Effect<{ readonly gate: string; readonly millis: number } | undefined> =>
   Effect.gen(function*() {
     for (const gate of lane.gates) {
       if (gate.admit === undefined) continue

@@ -68,7 +68,12 @@ const shutdown = (state: State): Effect.Effect<void> =>
     yield* Effect.interruptible(Effect.sleep(state.settings.stuckAfter))
     for (const lane of state.lanes) {
       for (const job of lane.live) {
-        declareStuck(state, lane, job, `its chain is open ${state.settings.stuckAfter} ms after the shutdown interrupted it`)
+        declareStuck(
+          state,
+          lane,
+          job,
+          `its chain is open ${state.settings.stuckAfter} ms after the shutdown interrupted it`
+        )
       }
     }
   })

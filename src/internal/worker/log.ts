@@ -8,7 +8,12 @@ export const logOutcome = (run: Run, outcome: Outcome): Effect.Effect<void> | un
   const annotate = Effect.annotateLogs({ job: run.id, task: run.task, attempt: run.attempt, queue: run.queue })
   switch (outcome._tag) {
     case "Dead":
-      return annotate(Effect.logError(`job dead: ${outcome.reason}`, ...(outcome.cause === undefined ? [outcome.error] : [outcome.cause])))
+      return annotate(
+        Effect.logError(
+          `job dead: ${outcome.reason}`,
+          ...(outcome.cause === undefined ? [outcome.error] : [outcome.cause])
+        )
+      )
     case "Retried":
       return annotate(Effect.logInfo(`attempt failed, next in ${outcome.after} ms: ${outcome.error}`))
     case "Released":

@@ -1,5 +1,5 @@
 /** A worker as a process: signals in, exit code out. */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -42,8 +42,7 @@ export const runMain = <E>(layer: Layer.Layer<Worker, E>, tag: Context.Key<Worke
     if (failed === undefined) return
     Effect.runFork(Effect.logFatal("the worker failed", failed))
     if (process === undefined) return
-    process.exitCode = 1
-    // a stuck chain keeps the process alive, and nothing else should: leave it a moment for its output
+    process.exitCode = 1 // a stuck chain keeps the process alive, and nothing else should: leave it a moment for its output
     ;(setTimeout(() => process.exit(1), 250) as { readonly unref?: () => void }).unref?.()
   })
 }

@@ -12,7 +12,7 @@ import type { Gate } from "../../Gate.ts"
 import * as Middleware from "../../Middleware.ts"
 import type { InvalidTask } from "../../Task.ts"
 import type * as TaskGroup from "../../TaskGroup.ts"
-import * as Worker from "../../Worker.ts"
+import type * as Worker from "../../Worker.ts"
 import { deliver } from "./deliver.ts"
 import { emit, stream } from "./events.ts"
 import { admit } from "./gates.ts"
@@ -27,7 +27,8 @@ import { type Lane, monotonic, type State, wakeAll } from "./state.ts"
 /** @internal */
 export const make = (
   group: TaskGroup.TaskGroup<string>,
-  options: Worker.Options
+  options: Worker.Options,
+  invalid: (message: string) => Worker.InvalidWorker
 ): Effect.Effect<
   Worker.Worker["Service"],
   BackendError | InvalidTask | Worker.InvalidWorker,
@@ -40,8 +41,10 @@ export const make = (
     const list = options.middleware ?? []
     const settings = settingsOf(group, options, clock.currentTimeMillisUnsafe())
     const wrong = checkWorkerList(list) ??
-      (settings.concurrency >= 1 ? undefined : `concurrency ${settings.concurrency} is less than 1: it would never claim`)
-    if (wrong !== undefined) return yield* new Worker.InvalidWorker({ message: wrong })
+      (settings.concurrency >= 1
+        ? undefined
+        : `concurrency ${settings.concurrency} is less than 1: it would never claim`)
+    if (wrong !== undefined) return yield* invalid(wrong)
     const tasks = yield* resolve(group, list, context)
 
     const state: State = {
@@ -160,12 +163,17 @@ const point = (state: State, list: ReadonlyArray<Middleware.ForWorker>): State["
 }
 
 const gatesOf = (gates: Worker.Options["gates"], queue: string): ReadonlyArray<Gate<any>> =>
-  gates === undefined ? [] : Array.isArray(gates) ? gates : (gates as Record<string, ReadonlyArray<Gate<any>>>)[queue] ?? []
+  gates === undefined
+    ? []
+    : Array.isArray(gates)
+    ? gates
+    : (gates as Record<string, ReadonlyArray<Gate<any>>>)[queue] ?? []
 
 /** A gate runs outside of any job, with the worker's services. */
 const provided = (gate: Gate<any>, context: Context.Context<never>): Gate => {
   const { acquire, admit, name, release } = gate
-  const provide = <A>(effect: Effect.Effect<A, never, any>): Effect.Effect<A> => Effect.provideContext(effect as Effect.Effect<A>, context)
+  const provide = <A>(effect: Effect.Effect<A, never, any>): Effect.Effect<A> =>
+    Effect.provideContext(effect as Effect.Effect<A>, context)
   return {
     name,
     acquire: acquire === undefined ? undefined : (max) => provide(acquire(max)),

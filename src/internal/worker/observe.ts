@@ -44,7 +44,9 @@ export const observed = (
           befores.set(observer, undefined)
           return undefined
         }
-        return hook(context, observer, "before", limit, () => observer.before!(seen), (value) => befores.set(observer, value))
+        return hook(context, observer, "before", limit, () =>
+          observer.before!(seen), (value) =>
+          befores.set(observer, value))
       })
       const inner = Effect.flatMap(deliver(run), (delivered) => {
         const after = each(observers.toReversed(), (observer) =>

@@ -8,6 +8,7 @@ import * as Middleware from "../../Middleware.ts"
 import * as Task from "../../Task.ts"
 import type * as TaskGroup from "../../TaskGroup.ts"
 import { defaultQueue } from "../producer.ts"
+import { type HandlerEntry, handlerKey } from "../task.ts"
 import { body } from "./body.ts"
 import { type Chain, compose, type Named } from "./chain.ts"
 
@@ -56,7 +57,11 @@ export const entries = (worker: ReadonlyArray<Middleware.ForWorker>, task: Task.
     ...ofWorker.filter((e) => e.point === "delivery"),
     ...ofWorker.filter((e) => e.point === "run"),
     ...task.middleware.map((m, i): Entry => ({ name: nameOf(m), scope: task.middlewareScopes[i]!, point: "run" })),
-    ...task.wraps.map((_, i): Entry => ({ name: `${task._tag}.wrap ${task.wraps.length - i}`, scope: "own", point: "run" }))
+    ...task.wraps.map((_, i): Entry => ({
+      name: `${task._tag}.wrap ${task.wraps.length - i}`,
+      scope: "own",
+      point: "run"
+    }))
   ]
 }
 
@@ -75,8 +80,8 @@ const wrapOf = (middleware: Middleware.Any, context: Context.Context<never>): Na
 })
 
 /** A worker has a task and no layer for its handler; `main` does not compile then, unless types were cast away. */
-const entryOf = (task: Task.Any, context: Context.Context<never>): Task.HandlerEntry =>
-  Context.getUnsafe(context as Context.Context<Task.Handler<string>>, Task.handlerKey(task._tag))
+const entryOf = (task: Task.Any, context: Context.Context<never>): HandlerEntry =>
+  Context.getUnsafe(context as Context.Context<Task.Handler<string>>, handlerKey(task._tag))
 
 const millis = (input: Duration.Input | undefined) => input === undefined ? undefined : Duration.toMillis(input)
 
@@ -114,7 +119,9 @@ export const resolve = (
         policy,
         maxAttempts: policy === undefined ? 1 : policy.maxAttempts ?? defaultMaxAttempts,
         timeout: timeout ?? runTimeout,
-        runTimeout: timeout === undefined ? runTimeout === undefined ? undefined : runTimeout + 10_000 : runTimeout ?? timeout + 10_000,
+        runTimeout: timeout === undefined
+          ? runTimeout === undefined ? undefined : runTimeout + 10_000
+          : runTimeout ?? timeout + 10_000,
         deadline: millis(task.settings.deadline),
         onInterrupted: task.settings.onInterrupted ?? "requeue",
         onLost: task.settings.onLost ?? "requeue"
