@@ -114,7 +114,7 @@ export interface OwnWrap<I, A, E, P, R> {
     next: (payload: I) => Effect.Effect<A, E | Decide, P>,
     payload: I,
     job: Job.Job
-  ): Effect.Effect<A, E | Decide, R | Scope.Scope>
+  ): Effect.Effect<A, E | Decide, R | Scope.Scope | Job.Current>
 }
 
 /**

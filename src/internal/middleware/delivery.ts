@@ -2,6 +2,7 @@
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Backend from "../../Backend.ts"
+import type * as Job from "../../Job.ts"
 import type { Outcome } from "../../Outcome.ts"
 
 /**
@@ -16,7 +17,7 @@ export interface DeliveryWrap<R = never> {
   (
     next: (delivery: Backend.Delivery) => Effect.Effect<Backend.Settlement>,
     delivery: Backend.Delivery
-  ): Effect.Effect<Backend.Settlement, never, R | Scope.Scope>
+  ): Effect.Effect<Backend.Settlement, never, R | Scope.Scope | Job.Current>
 }
 
 /**

@@ -21,7 +21,7 @@ export interface Wrap<P = never, E = never, R = never> {
     next: (input: Input) => Effect.Effect<Result, Failure, P>,
     input: Input,
     job: Job.Job
-  ): Effect.Effect<Result, Failure | E, R | Scope.Scope>
+  ): Effect.Effect<Result, Failure | E, R | Scope.Scope | Job.Current>
 }
 
 /**
@@ -36,7 +36,7 @@ export interface At<I, O, E0 = never, P = never, E = never, R = never> {
     next: (input: I) => Effect.Effect<O, E0, P>,
     input: I,
     job: Job.Job
-  ): Effect.Effect<O, E0 | E, R | Scope.Scope>
+  ): Effect.Effect<O, E0 | E, R | Scope.Scope | Job.Current>
 }
 
 /**

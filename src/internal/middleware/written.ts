@@ -70,11 +70,11 @@ export const hooks: {
     readonly provides: Context.Key<I, B>
     readonly before: (job: Job.Job) => Effect.Effect<B, E1, R1>
     readonly after?: (exit: OpaqueExit, before: B, job: Job.Job) => Effect.Effect<void, E2, R2>
-  }): Wrap<I, E1 | E2, Exclude<R1 | R2, Scope.Scope>>
+  }): Wrap<I, E1 | E2, Exclude<R1 | R2, Scope.Scope | Job.Current>>
   <B = void, E1 = never, R1 = never, E2 = never, R2 = never>(options: {
     readonly before?: (job: Job.Job) => Effect.Effect<B, E1, R1>
     readonly after?: (exit: OpaqueExit, before: B, job: Job.Job) => Effect.Effect<void, E2, R2>
-  }): Wrap<never, E1 | E2, Exclude<R1 | R2, Scope.Scope>>
+  }): Wrap<never, E1 | E2, Exclude<R1 | R2, Scope.Scope | Job.Current>>
 } = (options: {
   readonly provides?: Context.Key<any, any>
   readonly before?: (job: Job.Job) => Effect.Effect<any, any, any>

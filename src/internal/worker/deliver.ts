@@ -73,7 +73,7 @@ export const deliver = (options: {
           return last.settlement
         })
       const chain = options.wraps.reduceRight(
-        (next, wrap) => (delivery: Delivery) => withScope(job, wrap(next, delivery)),
+        (next, wrap) => (delivery: Delivery) => withScope(job, wrap(next, delivery)) as Effect.Effect<Settlement>,
         core
       )
       return Effect.matchCauseEffect(chain(job.delivery), {
