@@ -1,9 +1,11 @@
 /** The delivery point: middleware around a whole hand-out, and observers, which watch it without a say. */
+import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Backend from "../../Backend.ts"
 import type * as Job from "../../Job.ts"
 import type { Outcome } from "../../Outcome.ts"
+import type * as Task from "../../Task.ts"
 
 /**
  * Around everything that happens to one hand-out: before the payload is decoded, after the outcome became a settlement.
@@ -68,8 +70,12 @@ export interface Observed {
   /** the worker's clock, milliseconds since the epoch */
   readonly startedAt: number
   readonly worker: string
+  /** the worker's clock, for hooks that measure without being effects */
+  readonly clock: Clock.Clock
   /** the decoded payload, once it was decoded: masked logs and error reports are made from it */
   readonly payload: unknown
+  /** the task's definition, once it was found: its schemas say what of the payload is secret */
+  readonly definition: Task.Any | undefined
 }
 
 /**

@@ -2,7 +2,8 @@
  * Observers around the delivery point. Each hook runs in a fiber of its own for at most one second; whatever becomes of
  * it, the job's outcome stands (L11). A hook that ends synchronously costs no waiting.
  */
-import type * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
@@ -22,6 +23,7 @@ export const observed = (
   deliver: (run: Run) => Effect.Effect<Delivered, never, any>
 ): (run: Run) => Effect.Effect<Delivered, never, any> => {
   if (observers.length === 0) return deliver
+  const clock = Context.get(context, Clock.Clock)
   return (run) =>
     Effect.suspend(() => {
       const seen: Observed = {
@@ -34,7 +36,11 @@ export const observed = (
         get payload() {
           return run.payload
         },
+        get definition() {
+          return run.resolved?.task
+        },
         startedAt: run.startedAt,
+        clock,
         worker
       }
       // per observer what its `before` returned; absent when that did not complete
