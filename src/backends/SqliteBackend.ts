@@ -90,6 +90,14 @@ export const defaults = {
   name: "sqlite"
 } as const
 
+/**
+ * What the layer provides.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services = Backend | Capability.AllButTransactional
+
 const make = Effect.fnUntraced(function*(options: Options) {
   const clock = yield* Clock.clockWith(Effect.succeed)
   const millis = (input: Duration.Input | undefined, absent: Duration.Duration) => Duration.toMillis(input ?? absent)
@@ -147,7 +155,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<Backend | Capability.AllButTransactional, BackendError> =>
+export const layer = (options: Options): Layer.Layer<Services, BackendError> =>
   Layer.effectContext(make(options))
 
 /**
@@ -158,5 +166,5 @@ export const layer = (options: Options): Layer.Layer<Backend | Capability.AllBut
  */
 export const layerConfig = (
   options: Config.Wrap<Options>
-): Layer.Layer<Backend | Capability.AllButTransactional, BackendError | Config.ConfigError> =>
+): Layer.Layer<Services, BackendError | Config.ConfigError> =>
   Layer.effectContext(Effect.flatMap(Config.unwrap(options), make))

@@ -201,11 +201,15 @@ export class Engine {
     return job !== undefined && job.phase === "active" && job.fence === receipt.fence ? job : undefined
   }
 
-  private existing(queue: JobQueue, item: Item): string | undefined {
-    const same = this.jobs.get(item.envelope.id)
-    // a dead letter counts as well: it may be run again under this id
-    if (same !== undefined && (same.live || same.phase === "dead")) return same.id
-    return item.unique === undefined ? undefined : this.keys.holder(queue, item.unique)
+  /** a dead letter counts as well: it may be run again under this id */
+  private isTaken(id: string): boolean {
+    const job = this.jobs.get(id)
+    return job !== undefined && (job.live || job.phase === "dead")
+  }
+
+  private existing(queue: JobQueue, { envelope: { id }, unique }: Item): string | undefined {
+    if (this.isTaken(id)) return id
+    return unique === undefined ? undefined : this.keys.holder(queue, unique)
   }
 
   /** the answers of an atomic batch that cannot be stored, because of what is stored or within itself */
@@ -215,11 +219,14 @@ export class Engine {
     let clash = false
     const answers = items.map((item): Published => {
       const { envelope: { id }, unique } = item
-      const existing = this.existing(queue, item) ??
-        (ids.has(id) ? id : unique === undefined ? undefined : keys.get(unique.key))
-      ids.add(id)
-      if (unique !== undefined && !keys.has(unique.key)) keys.set(unique.key, id)
-      if (existing === undefined) return skipped
+      const existing = ids.has(id)
+        ? id
+        : this.existing(queue, item) ?? (unique === undefined ? undefined : keys.get(unique.key))
+      if (existing === undefined) {
+        ids.add(id)
+        if (unique !== undefined) keys.set(unique.key, id)
+        return skipped
+      }
       clash = true
       return { _tag: "Duplicate", existing }
     })

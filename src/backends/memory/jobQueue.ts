@@ -160,6 +160,8 @@ export class JobQueue {
   leaveActive(job: Job): void {
     this.leases.remove(job)
     this.activeCount--
+    // at once: the same receipt may stand in the batch a second time
+    job.phase = "ready"
     if (job.group !== undefined) job.group.active = undefined
   }
 

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
@@ -85,7 +86,7 @@ const refuse = (error: BackendError | undefined): Effect.Effect<never, BackendEr
 
 /** ids of this worker's running jobs whose abort was requested, by whatever process */
 const abortsOf = Effect.fnUntraced(function*(engine: Engine, waits: Waits, queue: number, worker: string) {
-  const hints = yield* Effect.acquireRelease(Queue.sliding<string>(abortHints), Queue.shutdown)
+  const hints = yield* Effect.acquireRelease(Queue.sliding<string, Cause.Done>(abortHints), Queue.end)
   const requested = engine.connection.rows<readonly [num: number, fence: number, id: string]>(
     `SELECT j.num, a.fence, j.id FROM job j INDEXED BY job_abort CROSS JOIN active a ON a.num = j.num
      WHERE j.abort = 1 AND a.queue = ? AND a.worker = ?`
