@@ -8,7 +8,7 @@ import { existsSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { BackendError } from "../../Backend.ts"
-import { refusal } from "./errors.ts"
+import { isBusy, refusal } from "./errors.ts"
 import { applicationId, migrations } from "./schema.ts"
 
 export interface Settings {
@@ -38,11 +38,11 @@ export const open = (settings: Settings): DatabaseSync => {
   // no time-out while opening: whoever finds the file busy tries again without holding up the event loop
   const database = new DatabaseSync(filename, { timeout: 0, enableForeignKeyConstraints: false })
   try {
-    recognise(database, settings)
-    // before the first table: cannot be changed later
-    database.exec("PRAGMA auto_vacuum = INCREMENTAL")
+    // before the first table: it cannot be changed later
+    if (recognise(database, settings) === 0) database.exec("PRAGMA auto_vacuum = INCREMENTAL")
     database.exec("PRAGMA journal_mode = WAL")
     migrate(database, settings)
+    checkWritable(database)
     database.exec(`
       PRAGMA synchronous = ${settings.synchronous === "full" ? "FULL" : "NORMAL"};
       PRAGMA busy_timeout = ${Math.max(0, Math.round(settings.busyTimeout))};
@@ -107,6 +107,16 @@ const migrate = (database: DatabaseSync, settings: Settings): void => {
   } catch (cause) {
     if (database.isTransaction) database.exec("ROLLBACK")
     throw cause
+  }
+}
+
+/** SQLite opens a file that it may not write all the same, and would only fail at the first job */
+const checkWritable = (database: DatabaseSync): void => {
+  try {
+    database.exec("BEGIN IMMEDIATE; UPDATE sequence SET value = value; ROLLBACK")
+  } catch (cause) {
+    // somebody else is writing, so it can be written
+    if (!isBusy(cause)) throw cause
   }
 }
 

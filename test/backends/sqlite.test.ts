@@ -1,0 +1,433 @@
+/**
+ * What is SQLite's own: the file, its marks and its errors, plans of the hot statements, waiting on a virtual clock.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { Backend, type BackendError, type Item, type Subscription } from "windlass/Backend"
+import * as SqliteBackend from "windlass/backends/SqliteBackend"
+import * as Capability from "windlass/Capability"
+import { Connection } from "../../src/backends/sqlite/connection.ts"
+import { Engine } from "../../src/backends/sqlite/engine.ts"
+import { applicationId, migrations } from "../../src/backends/sqlite/schema.ts"
+import { Wake } from "../../src/backends/sqlite/wake.ts"
+import { folder } from "./sqlite/process.ts"
+
+const item = (id: string, options: Partial<Item> = {}): Item => ({
+  envelope: { id, task: "T", version: 1, payload: "{}", headers: {}, origin: "user" },
+  ...options
+})
+
+const newFile = Effect.map(folder, (path) => join(path, "queue.db"))
+
+/** what another program did with the file, before or between */
+const byHand = (filename: string, sql: string) =>
+  Effect.sync(() => {
+    const database = new DatabaseSync(filename)
+    try {
+      database.exec(sql)
+    } finally {
+      database.close()
+    }
+  })
+
+const opening = (filename: string): Effect.Effect<BackendError> =>
+  Layer.build(SqliteBackend.layer({ filename })).pipe(
+    Effect.scoped,
+    Effect.andThen(Effect.die(`${filename} was opened`)),
+    Effect.flip
+  )
+
+const use = <A, E>(
+  filename: string,
+  effect: Effect.Effect<A, E, SqliteBackend.Services | Scope.Scope>,
+  options: Omit<SqliteBackend.Options, "filename"> = {}
+) => Effect.scoped(Effect.provide(effect, SqliteBackend.layer({ filename, ...options })))
+
+const takeAll = (subscription: Subscription) =>
+  Effect.map(subscription.take(100), (deliveries) => deliveries.map(({ envelope }) => envelope.id))
+
+describe("the file", () => {
+  it.effect("what was stored, scheduled, paused, dead or running is there after a restart", () =>
+    Effect.gen(function*() {
+      const filename = yield* newFile
+      yield* use(filename, Effect.gen(function*() {
+        const backend = yield* Backend
+        yield* backend.publish("q", [
+          item("late", { due: { _tag: "After", millis: 5_000 } }),
+          item("low"),
+          item("dies", { priority: 2 }),
+          item("runs", { priority: 3 }),
+          item("key", { unique: { key: "k", until: "finished" } }),
+          item("first", { group: "g" }),
+          item("second", { group: "g" })
+        ])
+        const subscription = yield* backend.subscribe("q", { worker: "w" })
+        const [runs, dies] = yield* subscription.take(2)
+        assert.deepStrictEqual([runs!.envelope.id, dies!.envelope.id], ["runs", "dies"])
+        yield* subscription.settle([[dies!.receipt, { _tag: "Dead", reason: "failed", error: "no", exit: undefined }]])
+        yield* (yield* Capability.Pause).set("q", true)
+      }))
+      yield* TestClock.adjust("31 seconds")
+      yield* use(filename, Effect.gen(function*() {
+        const backend = yield* Backend
+        const subscription = yield* backend.subscribe("q", { worker: "w2" })
+        assert.isTrue(yield* (yield* Capability.Pause).get("q"))
+        assert.deepStrictEqual(yield* subscription.take(10), [])
+        yield* (yield* Capability.Pause).set("q", false)
+        assert.deepStrictEqual(
+          yield* backend.publish("q", [item("other", { unique: { key: "k", until: "finished" } })]),
+          [{ _tag: "Duplicate", existing: "key" }]
+        )
+        const deliveries = yield* subscription.take(10)
+        assert.deepStrictEqual(deliveries.map(({ envelope }) => envelope.id), ["runs", "low", "key", "first", "late"])
+        assert.deepStrictEqual(deliveries[0]!.lostFrom, { worker: "w", claimedAt: 0 })
+        const dead = yield* Stream.runCollect((yield* Capability.DeadLetter).list("q"))
+        assert.deepStrictEqual(dead.map(({ envelope, history, reason }) => [envelope.id, reason, history.length]), [
+          ["dies", "failed", 2]
+        ])
+      }))
+    }))
+
+  it.effect("a newer schema is a typed error that names both versions, and the file is left alone", () =>
+    Effect.gen(function*() {
+      const filename = yield* newFile
+      yield* use(filename, Effect.void)
+      yield* byHand(filename, `PRAGMA user_version = ${migrations.length + 3}`)
+      const error = yield* opening(filename)
+      assert.strictEqual(error._tag, "windlass/BackendError")
+      assert.isFalse(error.retryable)
+      assert.include(error.message, `version ${migrations.length + 3}`)
+      assert.include(error.message, `up to ${migrations.length}`)
+      assert.include(error.message, "upgrade windlass")
+    }))
+
+  for (
+    const [what, sql, says] of [
+      ["an application_id of another program", "PRAGMA application_id = 4711", "0x1267"],
+      ["tables of the same names", "CREATE TABLE job (id TEXT); CREATE TABLE ready (x)", "job, ready"],
+      ["tables of something else", "CREATE TABLE customers (id TEXT)", "customers"],
+      ["a user_version of somebody", "PRAGMA user_version = 7", "user_version 7"]
+    ] as const
+  ) {
+    it.effect(`a foreign file (${what}) is a typed error, and is left as it was`, () =>
+      Effect.gen(function*() {
+        const filename = yield* newFile
+        yield* byHand(filename, `PRAGMA journal_mode = DELETE; ${sql}`)
+        const before = statSync(filename).mtimeMs
+        const error = yield* opening(filename)
+        assert.include(error.message, says)
+        assert.include(error.message, "a file of its own")
+        assert.isFalse(error.retryable)
+        assert.strictEqual(statSync(filename).mtimeMs, before)
+      }))
+  }
+
+  it.effect("a file that is no database, a missing directory, a directory, a read-only file: each says its fix", () =>
+    Effect.gen(function*() {
+      const path = yield* folder
+      const text = join(path, "text.db")
+      writeFileSync(text, "this is no database at all, but long enough to be one, ".repeat(40))
+      assert.include((yield* opening(text)).message, "is not an SQLite database")
+
+      assert.include((yield* opening(join(path, "missing", "queue.db"))).message, "does not exist: create it first")
+
+      mkdirSync(join(path, "folder"))
+      assert.include((yield* opening(join(path, "folder"))).message, "must not be a directory")
+
+      const filename = join(path, "queue.db")
+      yield* use(filename, Effect.void)
+      const error = yield* opening(`file:${filename}?mode=ro`)
+      assert.include(error.message, "cannot be written")
+      assert.isFalse(error.retryable)
+      assert.strictEqual(error.outcome, "NotApplied")
+    }))
+
+  it.effect("what was written by version 1 carries the marks of a queue", () =>
+    Effect.gen(function*() {
+      const filename = yield* newFile
+      yield* use(filename, Effect.void)
+      const database = new DatabaseSync(filename, { readOnly: true })
+      assert.deepStrictEqual({ ...database.prepare("PRAGMA application_id").get() }, { application_id: applicationId })
+      assert.deepStrictEqual({ ...database.prepare("PRAGMA user_version").get() }, { user_version: migrations.length })
+      assert.deepStrictEqual({ ...database.prepare("PRAGMA journal_mode").get() }, { journal_mode: "wal" })
+      database.close()
+    }))
+
+  it.effect("ping notices that the file was deleted while it was open", () =>
+    Effect.gen(function*() {
+      const filename = yield* newFile
+      yield* use(filename, Effect.gen(function*() {
+        const backend = yield* Backend
+        yield* backend.ping
+        rmSync(filename)
+        assert.include((yield* Effect.flip(backend.ping)).message, "deleted or replaced")
+      }))
+    }))
+
+  it.effect("the end of the layer leaves no write-ahead log behind, and calls after it fail", () =>
+    Effect.gen(function*() {
+      const filename = yield* newFile
+      const backend = yield* use(filename, Effect.gen(function*() {
+        const backend = yield* Backend
+        yield* backend.publish("q", [item("a")])
+        assert.isAbove(statSync(`${filename}-wal`).size, 0)
+        return backend
+      }))
+      assert.isUndefined(statSync(`${filename}-wal`, { throwIfNoEntry: false }))
+      const error = yield* Effect.flip(backend.publish("q", [item("b")]))
+      assert.include(error.message, "was closed")
+      assert.isFalse(error.retryable)
+    }))
+
+  it.effect("the write-ahead log is emptied when nothing happens", () =>
+    Effect.gen(function*() {
+      const filename = yield* newFile
+      yield* use(filename, Effect.gen(function*() {
+        const backend = yield* Backend
+        yield* backend.publish("q", Array.from({ length: 500 }, (_, i) => item(`job ${i}`)))
+        assert.isAbove(statSync(`${filename}-wal`).size, 0)
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual(statSync(`${filename}-wal`).size, 0)
+      }))
+    }))
+
+  it.effect("options come from the configuration", () =>
+    Effect.gen(function*() {
+      const filename = yield* newFile
+      const layer = SqliteBackend.layerConfig({
+        filename: Config.String("QUEUE_FILE"),
+        lease: Config.Duration("QUEUE_LEASE"),
+        synchronous: Config.succeed("full" as const)
+      })
+      yield* Effect.gen(function*() {
+        const subscription = yield* (yield* Backend).subscribe("q", { worker: "w" })
+        assert.deepInclude(subscription.lease, { _tag: "Timed", millis: 2_000 })
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(layer),
+        Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ QUEUE_FILE: filename, QUEUE_LEASE: "2 seconds" })))
+      )
+      assert.isTrue(statSync(filename).isFile())
+    }))
+
+  it.effect("texts of every kind come back as they were", () =>
+    Effect.gen(function*() {
+      const payload = JSON.stringify({ nul: "a\u0000b", wide: "𝄞 żółć 漢字", quotes: "'\";--" })
+      const headers = { "x-ünïcode": "wert\u0000 'mit' allem", empty: "", ["__proto__"]: "own" }
+      const envelope = { id: "id 'with' \u0000 and ✓", task: "T", version: 3, payload, headers, origin: "cron" as const }
+      yield* use(yield* newFile, Effect.gen(function*() {
+        const backend = yield* Backend
+        yield* backend.publish("q ✓ '", [{ envelope, group: "g\u0000'", unique: { key: "k\u0000a", until: "finished" } }])
+        assert.deepStrictEqual(
+          yield* backend.publish("q ✓ '", [item("other", { unique: { key: "k\u0000b", until: "finished" } })]),
+          [{ _tag: "Stored" }]
+        )
+        const subscription = yield* backend.subscribe("q ✓ '", { worker: "w" })
+        const [delivery] = yield* subscription.take(1)
+        assert.deepStrictEqual(delivery!.envelope, envelope)
+        assert.strictEqual(delivery!.group, "g\u0000'")
+        const found = yield* (yield* Capability.Inspect).get(envelope.id)
+        assert.deepStrictEqual(Option.map(found, (record) => record.envelope), Option.some(envelope))
+      }))
+    }))
+})
+
+describe("two layers of one process on one file", () => {
+  it.effect("wake each other without real time, and share jobs, leaders and results", () =>
+    Effect.gen(function*() {
+      const filename = yield* newFile
+      const build = Effect.gen(function*() {
+        const context = yield* Layer.build(Layer.fresh(SqliteBackend.layer({ filename })))
+        return <A, E>(effect: Effect.Effect<A, E, SqliteBackend.Services | Scope.Scope>) =>
+          Effect.provideContext(effect, context)
+      })
+      const [one, other] = [yield* build, yield* build]
+      const subscription = yield* one(Effect.flatMap(Backend, (b) => b.subscribe("q", { worker: "w" })))
+      const awaiting = yield* Effect.forkChild(subscription.await(1), { startImmediately: true })
+      const hint = yield* Effect.forkChild(Stream.runHead(subscription.aborts!), { startImmediately: true })
+      yield* Effect.yieldNow
+      assert.isUndefined(awaiting.pollUnsafe())
+
+      yield* other(Effect.flatMap(Backend, (b) => b.publish("q", [item("a")])))
+      yield* Fiber.join(awaiting)
+      const [delivery] = yield* subscription.take(1)
+      assert.strictEqual(delivery!.envelope.id, "a")
+
+      const result = yield* Effect.forkChild(
+        other(Effect.flatMap(Capability.Results, (results) => results.await("a"))),
+        { startImmediately: true }
+      )
+      yield* other(Effect.flatMap(Capability.Cancel, (cancel) => cancel.request("a")))
+      assert.deepStrictEqual(yield* Fiber.join(hint), Option.some("a"))
+      assert.deepStrictEqual(
+        yield* subscription.settle([[delivery!.receipt, {
+          _tag: "Retry",
+          why: "interrupted",
+          after: 0,
+          attempt: "kept",
+          place: "front",
+          error: undefined
+        }]]),
+        ["Aborted"]
+      )
+      assert.deepStrictEqual(yield* Fiber.join(result), { state: "aborted", reason: "abort requested", exit: undefined })
+
+      const lead = Effect.flatMap(Capability.Leader, (leader) => leader.hold("cron"))
+      const scope = yield* Scope.make()
+      assert.deepStrictEqual(yield* Scope.provide(one(lead), scope), { epoch: 1 })
+      const next = yield* Effect.forkChild(other(lead), { startImmediately: true })
+      yield* Effect.yieldNow
+      assert.isUndefined(next.pollUnsafe())
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(yield* Fiber.join(next), { epoch: 2 })
+    }).pipe(Effect.scoped))
+})
+
+describe("the virtual clock", () => {
+  it.effect("moves by ten weeks with a worker waiting in a moment, and every lease, delay and retention is kept", () =>
+    Effect.gen(function*() {
+      const started = performance.now()
+      yield* use(yield* newFile, Effect.gen(function*() {
+        const backend = yield* Backend
+        const inspect = yield* Capability.Inspect
+        const subscription = yield* backend.subscribe("q", { worker: "w" })
+        yield* backend.publish("q", [item("dies"), item("late", { due: { _tag: "After", millis: 70 * 86_400_000 } })])
+        const [dies] = yield* subscription.take(1)
+        yield* subscription.settle([[dies!.receipt, { _tag: "Dead", reason: "x", error: undefined, exit: undefined }]])
+        const awaiting = yield* Effect.forkChild(subscription.await(1), { startImmediately: true })
+        yield* TestClock.adjust("6 days")
+        assert.isTrue(Option.isSome(yield* inspect.get("dies")))
+        yield* TestClock.adjust("2 days")
+        assert.isTrue(Option.isNone(yield* inspect.get("dies")))
+        assert.isUndefined(awaiting.pollUnsafe())
+        yield* TestClock.adjust("62 days")
+        yield* Fiber.join(awaiting)
+        assert.deepStrictEqual(yield* takeAll(subscription), ["late"])
+      }))
+      assert.isBelow(performance.now() - started, 10_000)
+    }))
+})
+
+describe("the engine on a connection", () => {
+  const open = (database: DatabaseSync) =>
+    Effect.map(Clock.clockWith(Effect.succeed), (clock) =>
+      new Connection(database, clock, { name: "sqlite", filename: "queue.db", lockTimeout: 1_000 }))
+
+  const schema = (database: DatabaseSync) => {
+    for (const sql of migrations) database.exec(sql)
+    return database
+  }
+
+  it.effect("no statement walks a big table", () =>
+    Effect.gen(function*() {
+      const statements: Array<string> = []
+      class Recording extends DatabaseSync {
+        override prepare(sql: string) {
+          statements.push(sql)
+          return super.prepare(sql)
+        }
+      }
+      const database = schema(new Recording(":memory:"))
+      new Engine(yield* open(database), new Wake(), { lease: 1_000, retention: { failures: 1_000, successes: 0 } })
+      const plans = statements.filter((sql) => /^\s*(SELECT|INSERT|UPDATE|DELETE)/.test(sql)).flatMap((sql) =>
+        database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all().map(({ detail }) => ({ sql, detail: String(detail) }))
+      )
+      assert.isAbove(plans.filter(({ detail }) => detail.startsWith("SEARCH")).length, 20)
+      const walks = plans.filter(({ detail }) =>
+        /^SCAN/.test(detail) && !/^SCAN (json_each|CONSTANT ROW|queue|\d+ CONSTANT)/.test(detail) &&
+        // in the order of an index whose entries are all wanted, and no further than the limit
+        !/^SCAN (ended|ukey) USING (COVERING )?INDEX \w+_expires/.test(detail)
+      )
+      assert.deepStrictEqual(walks, [])
+      // sorting means that rows are read which are not returned
+      assert.deepStrictEqual(plans.filter(({ detail }) => /TEMP B-TREE FOR ORDER BY/.test(detail)), [])
+      database.close()
+    }))
+
+  it.effect("a full disk is a retryable error, and nothing of the batch is stored", () =>
+    Effect.gen(function*() {
+      const database = schema(new DatabaseSync(":memory:"))
+      const connection = yield* open(database)
+      const engine = new Engine(connection, new Wake(), { lease: 1_000, retention: { failures: 0, successes: 0 } })
+      const publish = (items: ReadonlyArray<Item>) => connection.write("publish", (now) => engine.publish("q", items, false, now))
+      yield* publish([item("before")])
+      const pages = Object.values(database.prepare("PRAGMA page_count").get()!)[0]
+      database.exec(`PRAGMA max_page_count = ${pages}`)
+      const big = item("big")
+      const error = yield* Effect.flip(publish([
+        item("small"),
+        { ...big, envelope: { ...big.envelope, payload: JSON.stringify("x".repeat(100_000)) } }
+      ]))
+      assert.include(error.message, "free space")
+      assert.isTrue(error.retryable)
+      assert.strictEqual(error.outcome, "NotApplied")
+      database.exec("PRAGMA max_page_count = 1000000")
+      assert.deepStrictEqual(yield* publish([item("before"), item("small")]), [
+        { _tag: "Duplicate", existing: "before" },
+        { _tag: "Stored" }
+      ])
+      database.close()
+    }))
+
+  it.effect("a commit that fails half-way has an unknown outcome; one that can be taken back has not happened", () =>
+    Effect.gen(function*() {
+      const failing = (code: number, ends: boolean) => {
+        const database = schema(new DatabaseSync(":memory:"))
+        const prepare = database.prepare.bind(database)
+        database.prepare = (sql: string) => {
+          const statement = prepare(sql)
+          if (sql === "COMMIT") {
+            statement.run = () => {
+              if (ends) database.exec("COMMIT")
+              throw Object.assign(new Error("disk I/O error"), { errcode: code })
+            }
+          }
+          return statement
+        }
+        return database
+      }
+      const write = (database: DatabaseSync) =>
+        Effect.flatMap(open(database), (connection) =>
+          Effect.flip(connection.write("publish", () => database.exec("UPDATE sequence SET value = 5"))))
+      const value = (database: DatabaseSync) => database.prepare("SELECT value FROM sequence").get()!["value"]
+
+      const ended = failing(10, true)
+      const unknown = yield* write(ended)
+      assert.strictEqual(unknown.outcome, "Unknown")
+      assert.isTrue(unknown.retryable)
+      assert.strictEqual(value(ended), 5)
+
+      const open_ = failing(10, false)
+      const notApplied = yield* write(open_)
+      assert.strictEqual(notApplied.outcome, "NotApplied")
+      assert.strictEqual(value(open_), 0)
+    }))
+
+  it.effect("a wake-up that was asked for in a transaction comes after its commit, and not when it failed", () =>
+    Effect.gen(function*() {
+      const database = schema(new DatabaseSync(":memory:"))
+      const connection = yield* open(database)
+      const heard: Array<string> = []
+      yield* connection.write("one", () => connection.after(() => heard.push(database.isTransaction ? "inside" : "after")))
+      yield* Effect.flip(connection.write("two", () => {
+        connection.after(() => heard.push("never"))
+        throw Object.assign(new Error("no"), { errcode: 1 })
+      }))
+      yield* connection.write("three", () => {})
+      assert.deepStrictEqual(heard, ["after"])
+      database.close()
+    }))
+})
