@@ -153,11 +153,6 @@ export interface Report {
   readonly notApplicable: ReadonlyArray<{ readonly case: Case; readonly missing: ReadonlyArray<Need> }>
 }
 
-/** a delay longer than this is not tried: the limit counts as none */
-const longestDelay = 10 * 365 * 86_400_000
-/** a payload larger than this is not tried */
-const largestPayload = 16 * 1024 * 1024
-
 /**
  * What a built backend has, of all that cases may need.
  *
@@ -174,8 +169,6 @@ export const facts = Effect.fnUntraced(function*<R>(context: Context.Context<R>,
   if (Option.isSome(unique)) { for (const scope of unique.value.scopes) found.add(`Unique.${scope}`) }
   if (backend.fence === "strict") found.add("StrictFence")
   if (clock === "test") found.add("ExactTime")
-  if (backend.limits.delayMillis <= longestDelay) found.add("DelayLimit")
-  if (backend.limits.payloadBytes <= largestPayload) found.add("PayloadLimit")
   yield* Effect.scoped(Effect.gen(function*() {
     const queue = `conformance-${token()}`
     yield* backend.declare(queue)

@@ -76,8 +76,7 @@ export const capabilities = {
 
 /**
  * What a case needs of a backend. Beside the capabilities: `StrictFence` (the backend declares it), `TimedLease` (its
- * subscriptions have one), `ExactTime` (the suite drives the engine's clock), `DelayLimit` and `PayloadLimit` (the
- * declared limit is finite, and small enough to be tried), and the scopes of `Unique`.
+ * subscriptions have one), `ExactTime` (the suite drives the engine's clock), and the scopes of `Unique`.
  *
  * @category models
  * @since 0.1.0
@@ -87,8 +86,6 @@ export type Need =
   | "StrictFence"
   | "TimedLease"
   | "ExactTime"
-  | "DelayLimit"
-  | "PayloadLimit"
   | "Unique.started"
   | "Unique.finished"
   | "Unique.window"

@@ -204,15 +204,11 @@ export const core = [
     }
   }),
 
-  make(
-    "core/payload-limit",
-    [],
-    "a payload at the limit is carried, one above it is refused",
-    ["PayloadLimit"],
-    function*() {
-      const s = yield* stage
-      const { payloadBytes } = s.backend.limits
-      const subscription = yield* s.subscribe("w")
+  make("core/payload-limit", [], "a payload at the limit is carried, one above it is refused", [], function*() {
+    const s = yield* stage
+    const { payloadBytes } = s.backend.limits
+    const subscription = yield* s.subscribe("w")
+    if (payloadBytes <= largest) {
       yield* refused(
         s.backend.publish(s.queue, [s.item("small"), s.item("big", { payload: "x".repeat(payloadBytes + 1) })]),
         `a payload of ${payloadBytes + 1} bytes where the limit is ${payloadBytes}`
@@ -222,15 +218,14 @@ export const core = [
         s.backend.publish(s.queue, [s.item("wide", { payload: "世".repeat(Math.floor(payloadBytes / 3) + 1) })]),
         "a payload that is above the limit in bytes, not in characters"
       )
-      yield* equal(names(s, yield* subscription.take(10)), [], "jobs of the batches that were refused")
-      const exact = "x".repeat(payloadBytes)
-      yield* equal(
-        tags(yield* s.backend.publish(s.queue, [s.item("exact", { payload: exact })])),
-        ["Stored"],
-        "answers"
-      )
-      const [delivery] = yield* drain(subscription, 1)
-      yield* holds(delivery!.envelope.payload === exact, "the payload at the limit was changed")
     }
-  )
+    yield* equal(names(s, yield* subscription.take(10)), [], "jobs of the batches that were refused")
+    const payload = "x".repeat(Math.min(payloadBytes, largest))
+    yield* equal(tags(yield* s.backend.publish(s.queue, [s.item("exact", { payload })])), ["Stored"], "answers")
+    const [delivery] = yield* drain(subscription, 1)
+    yield* holds(delivery!.envelope.payload === payload, "the payload at the limit was changed")
+  })
 ]
+
+/** bytes: a limit above this is not tried, but this must be carried then */
+const largest = 16 * 1024 * 1024
