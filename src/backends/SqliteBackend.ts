@@ -116,7 +116,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     ({ release }) => Effect.sync(release)
   )
   const engine = new Engine(connection, wake, {
-    lease: millis(options.lease, defaults.lease),
+    lease: Math.min(Math.max(1, Math.ceil(millis(options.lease, defaults.lease))), defaults.limits.delayMillis),
     retention: {
       failures: millis(options.retention?.failures, defaults.retention.failures),
       successes: millis(options.retention?.successes, defaults.retention.successes)

@@ -225,22 +225,47 @@ describe("the file", () => {
 
   it.effect("texts of every kind come back as they were", () =>
     Effect.gen(function*() {
-      const payload = JSON.stringify({ nul: "a\u0000b", wide: "𝄞 żółć 漢字", quotes: "'\";--" })
+      const payload = JSON.stringify({ nul: "a\u0000b", lone: "\ud800", wide: "𝄞 żółć 漢字", quotes: "'\";--" })
       const headers = { "x-ünïcode": "wert\u0000 'mit' allem", empty: "", ["__proto__"]: "own" }
-      const envelope = { id: "id 'with' \u0000 and ✓", task: "T", version: 3, payload, headers, origin: "cron" as const }
+      const envelope = { id: "id 'with' \n and ✓", task: "T", version: 3, payload, headers, origin: "cron" as const }
       yield* use(yield* newFile, Effect.gen(function*() {
         const backend = yield* Backend
-        yield* backend.publish("q ✓ '", [{ envelope, group: "g\u0000'", unique: { key: "k\u0000a", until: "finished" } }])
-        assert.deepStrictEqual(
-          yield* backend.publish("q ✓ '", [item("other", { unique: { key: "k\u0000b", until: "finished" } })]),
-          [{ _tag: "Stored" }]
-        )
+        yield* backend.publish("q ✓ '", [{ envelope, group: "g\u0001'" }])
         const subscription = yield* backend.subscribe("q ✓ '", { worker: "w" })
         const [delivery] = yield* subscription.take(1)
         assert.deepStrictEqual(delivery!.envelope, envelope)
-        assert.strictEqual(delivery!.group, "g\u0000'")
+        assert.strictEqual(delivery!.group, "g\u0001'")
         const found = yield* (yield* Capability.Inspect).get(envelope.id)
         assert.deepStrictEqual(Option.map(found, (record) => record.envelope), Option.some(envelope))
+      }))
+    }))
+})
+
+describe("a NUL in a text", () => {
+  const database = new DatabaseSync(":memory:")
+  const whole = database.prepare("SELECT 'a' || char(0) || 'b' AS text").get()!["text"] === "a\u0000b"
+  database.close()
+
+  it.effect(`is ${whole ? "kept" : "refused"} by this Node, and never cuts anything silently`, () =>
+    Effect.gen(function*() {
+      yield* use(yield* newFile, Effect.gen(function*() {
+        const backend = yield* Backend
+        const publish = (...items: ReadonlyArray<Item>) => backend.publish("q", items)
+        const key = (name: string) => item(name, { unique: { key: `k\u0000${name}`, until: "finished" } })
+        if (!whole) {
+          const error = yield* Effect.flip(publish(item("good"), item("a\u0000b")))
+          assert.include(error.message, "NUL")
+          assert.deepStrictEqual(yield* (yield* Capability.Inspect).queues, [])
+          return
+        }
+        assert.deepStrictEqual(yield* publish(item("a\u0000b"), item("a\u0000c"), key("x"), key("y")), [
+          { _tag: "Stored" },
+          { _tag: "Stored" },
+          { _tag: "Stored" },
+          { _tag: "Stored" }
+        ])
+        const subscription = yield* backend.subscribe("q", { worker: "w" })
+        assert.deepStrictEqual(yield* takeAll(subscription), ["a\u0000b", "a\u0000c", "x", "y"])
       }))
     }))
 })
@@ -334,26 +359,33 @@ describe("the engine on a connection", () => {
   it.effect("no statement walks a big table", () =>
     Effect.gen(function*() {
       const statements: Array<string> = []
-      class Recording extends DatabaseSync {
-        override prepare(sql: string) {
-          statements.push(sql)
-          return super.prepare(sql)
-        }
+      const { prepare } = DatabaseSync.prototype
+      DatabaseSync.prototype.prepare = function(sql: string) {
+        statements.push(sql)
+        return prepare.call(this, sql)
       }
-      const database = schema(new Recording(":memory:"))
-      new Engine(yield* open(database), new Wake(), { lease: 1_000, retention: { failures: 1_000, successes: 0 } })
+      yield* use(yield* newFile, Effect.flatMap(Backend, (backend) => backend.subscribe("q", { worker: "w" }))).pipe(
+        Effect.ensuring(Effect.sync(() => {
+          DatabaseSync.prototype.prepare = prepare
+        }))
+      )
+      const database = schema(new DatabaseSync(":memory:"))
       const plans = statements.filter((sql) => /^\s*(SELECT|INSERT|UPDATE|DELETE)/.test(sql)).flatMap((sql) =>
         database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all().map(({ detail }) => ({ sql, detail: String(detail) }))
       )
-      assert.isAbove(plans.filter(({ detail }) => detail.startsWith("SEARCH")).length, 20)
+      assert.isAbove(plans.filter(({ detail }) => detail.startsWith("SEARCH")).length, 50)
+      // Node 22 does not bind them by position
+      assert.deepStrictEqual(statements.filter((sql) => /\?\d/.test(sql)), [])
       const walks = plans.filter(({ detail }) =>
-        /^SCAN/.test(detail) && !/^SCAN (json_each|CONSTANT ROW|queue|\d+ CONSTANT)/.test(detail) &&
+        /^SCAN/.test(detail) && !/^SCAN (json_each|CONSTANT ROW|queue|sqlite_master)/.test(detail) &&
         // in the order of an index whose entries are all wanted, and no further than the limit
         !/^SCAN (ended|ukey) USING (COVERING )?INDEX \w+_expires/.test(detail)
       )
       assert.deepStrictEqual(walks, [])
       // sorting means that rows are read which are not returned
-      assert.deepStrictEqual(plans.filter(({ detail }) => /TEMP B-TREE FOR ORDER BY/.test(detail)), [])
+      assert.deepStrictEqual(plans.filter(({ detail, sql }) =>
+        /TEMP B-TREE FOR ORDER BY/.test(detail) && !sql.includes("sqlite_master")
+      ), [])
       database.close()
     }))
 

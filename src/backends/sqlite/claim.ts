@@ -100,10 +100,11 @@ export class Claim {
     this.lease = settings.lease
     this.keepsSuccesses = settings.keepsSuccesses
     this.look = connection.rows(
-      `SELECT (SELECT paused FROM queue WHERE num = ?1),
-         EXISTS (SELECT 1 FROM ready WHERE queue = ?1),
-         (SELECT due FROM scheduled WHERE queue = ?1 ORDER BY due LIMIT 1),
-         (SELECT lease FROM active WHERE queue = ?1 ORDER BY lease LIMIT 1)`
+      `SELECT q.paused,
+         EXISTS (SELECT 1 FROM ready WHERE queue = q.num),
+         (SELECT due FROM scheduled WHERE queue = q.num ORDER BY due LIMIT 1),
+         (SELECT lease FROM active WHERE queue = q.num ORDER BY lease LIMIT 1)
+       FROM queue q WHERE q.num = ?`
     )
     this.best = connection.rows(
       `SELECT r.rank, r.pos, r.num, j.id, j.task, j.version, j.headers, j.origin, j.enqueued, j.spent,

@@ -41,7 +41,7 @@ export const connect = (
     Effect.suspend(() => attempt(now() + lockTimeout)).pipe(
       Effect.map((database) => ({
         connection: new Connection(database, clock, { name, filename, lockTimeout }),
-        path: database.location() ?? undefined
+        path: database.location() || undefined
       }))
     ),
     ({ connection }) => Effect.sync(() => connection.close())

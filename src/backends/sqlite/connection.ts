@@ -44,6 +44,8 @@ export class Connection {
   private readonly beginRead: StatementSync
   private readonly commit: StatementSync
   private readonly rollback: StatementSync
+  /** Node 22 reads a text up to its first NUL and no further: what has one cannot be stored there */
+  readonly keepsNul: boolean
   /** write transactions that this connection committed */
   writes = 0
   /** what the running transaction wants done when it is durable: wake-ups */
@@ -63,8 +65,10 @@ export class Connection {
     this.beginRead = database.prepare("BEGIN")
     this.commit = database.prepare("COMMIT")
     this.rollback = database.prepare("ROLLBACK")
+    this.keepsNul = database.prepare("SELECT 'a' || char(0) || 'b' AS text").get()!["text"] === "a\u0000b"
   }
 
+  /** parameters are plain `?`: Node 22 takes `?1` for a named one and does not bind it by position */
   statement(sql: string): StatementSync {
     return this.database.prepare(sql)
   }

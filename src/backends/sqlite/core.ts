@@ -29,7 +29,7 @@ export const core = (engine: Engine, waits: Waits, limits: Limits, path: string 
       ),
     publish: (queue, items, options) =>
       Effect.suspend(() => {
-        const refused = publishRefused(name, limits, queue, items, connection.now())
+        const refused = publishRefused(connection, limits, queue, items, connection.now())
         return refused !== undefined
           ? Effect.fail(refused)
           : connection.write("publish", (now) => engine.publish(queue, items, options?.atomic === true, now))

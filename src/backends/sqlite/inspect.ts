@@ -80,23 +80,24 @@ export class Reader {
        LEFT JOIN active a ON a.num = j.num
        LEFT JOIN ended e ON e.num = j.num
        LEFT JOIN lane l ON l.queue = j.queue AND l.grp = j.grp
-       WHERE j.num = ?1 AND (e.num IS NULL OR e.expires > ?2)`
+       WHERE j.num = ? AND (e.num IS NULL OR e.expires > ?)`
     )
     const walk = (table: string) =>
       connection.rows<readonly [number, number]>(
-        `SELECT num, queue = ?1 FROM ${table} WHERE num > ?2 ORDER BY num LIMIT ?3`
+        `SELECT num, queue = ? FROM ${table} WHERE num > ? ORDER BY num LIMIT ?`
       )
     this.walks = { job: walk("job"), active: walk("active"), ended: walk("ended") }
     this.dead = connection.rows(
-      "SELECT num, 1 FROM ended WHERE state = 'dead' AND queue = ?1 AND num > ?2 ORDER BY num LIMIT ?3"
+      "SELECT num, 1 FROM ended WHERE state = 'dead' AND queue = ? AND num > ? ORDER BY num LIMIT ?"
     )
     this.count = connection.rows(
-      `SELECT (SELECT count(*) FROM ready WHERE queue = ?1),
-         (SELECT count(*) FROM waiting w CROSS JOIN job j ON j.num = w.num WHERE w.queue = ?1 AND j.due IS NULL),
-         (SELECT count(*) FROM lane WHERE queue = ?1 AND turn IS NOT NULL),
-         (SELECT count(*) FROM scheduled WHERE queue = ?1),
-         (SELECT count(*) FROM active WHERE queue = ?1),
-         (SELECT count(*) FROM ended WHERE queue = ?1 AND state = 'dead' AND expires > ?2)`
+      `SELECT (SELECT count(*) FROM ready WHERE queue = q.num),
+         (SELECT count(*) FROM waiting w CROSS JOIN job j ON j.num = w.num WHERE w.queue = q.num AND j.due IS NULL),
+         (SELECT count(*) FROM lane WHERE queue = q.num AND turn IS NOT NULL),
+         (SELECT count(*) FROM scheduled WHERE queue = q.num),
+         (SELECT count(*) FROM active WHERE queue = q.num),
+         (SELECT count(*) FROM ended WHERE queue = q.num AND state = 'dead' AND expires > ?)
+       FROM queue q WHERE q.num = ?`
     )
   }
 
@@ -107,7 +108,7 @@ export class Reader {
 
   /** ready ones include those that are blocked */
   counts(queue: number, now: number): Counts {
-    const [ready, waiting, turns, scheduled, active, dead] = this.count.get(queue, now)!
+    const [ready, waiting, turns, scheduled, active, dead] = this.count.get(now, queue)!
     return { ready: ready - turns + waiting, scheduled, active, dead }
   }
 

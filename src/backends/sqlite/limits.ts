@@ -27,8 +27,14 @@ const fits = (envelope: Envelope, limit: number): boolean => {
   return units * 3 <= limit || (units <= limit && bytesOf(envelope) <= limit)
 }
 
+const hasNul = (text: string | undefined): boolean => text !== undefined && text.includes("\u0000")
+
+/** the headers are JSON in the file, where a NUL is written as an escape */
+const isCut = ({ envelope, group, unique }: Item): boolean =>
+  hasNul(envelope.payload) || hasNul(envelope.id) || hasNul(envelope.task) || hasNul(group) || hasNul(unique?.key)
+
 export const publishRefused = (
-  backend: string,
+  { keepsNul, name: backend }: { readonly keepsNul: boolean; readonly name: string },
   limits: Limits,
   queue: string,
   items: ReadonlyArray<Item>,
@@ -41,12 +47,19 @@ export const publishRefused = (
         `several batches`
     )
   }
-  for (const { due, envelope, keepResult, priority, unique } of items) {
+  for (const item of items) {
+    const { due, envelope, keepResult, priority, unique } = item
     const job = `job ${envelope.id} of task ${envelope.task}`
     if (!fits(envelope, limits.payloadBytes)) {
       return refuse(
         `${job} has ${bytesOf(envelope)} bytes, ${backend} carries ${limits.payloadBytes}: store the payload elsewhere ` +
           `and enqueue a reference to it, or raise limits.payloadBytes`
+      )
+    }
+    if (!keepsNul && isCut(item)) {
+      return refuse(
+        `${job} has a NUL character in its payload, id, task, group or key, and this version of Node would cut the text ` +
+          `there: use a newer Node, or encode the text`
       )
     }
     if (due !== undefined) {

@@ -28,6 +28,9 @@ export class Foreign extends Error {
   }
 }
 
+/** what SQLite takes: 31 bits of milliseconds */
+const longestTimeout = 2 ** 31 - 1
+
 /** throws `Foreign`, or SQLite's own error: busy ones are worth another try */
 export const open = (settings: Settings): DatabaseSync => {
   const { filename } = settings
@@ -45,7 +48,7 @@ export const open = (settings: Settings): DatabaseSync => {
     checkWritable(database)
     database.exec(`
       PRAGMA synchronous = ${settings.synchronous === "full" ? "FULL" : "NORMAL"};
-      PRAGMA busy_timeout = ${Math.max(0, Math.round(settings.busyTimeout))};
+      PRAGMA busy_timeout = ${Math.min(Math.max(0, Math.round(settings.busyTimeout)), longestTimeout)};
       PRAGMA cache_size = -16384;
       PRAGMA temp_store = MEMORY;
     `)

@@ -47,7 +47,7 @@ export class Publish {
     this.insert = connection.statement(
       `INSERT INTO job (num, id, queue, task, version, headers, origin, rank, pos, due, grp, ukey, until, keep, enqueued,
          scheduled_for, payload)
-       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?1, ?9, ?10, ?11, ?12, ?13, ?14, ?9, ?15)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (id) DO NOTHING`
     )
     this.putReady = connection.statement("INSERT INTO ready (queue, rank, pos, num) VALUES (?, ?, ?, ?)")
@@ -96,12 +96,14 @@ export class Publish {
         headersOf(envelope.headers),
         envelope.origin,
         rank,
+        num,
         due,
         group ?? null,
         unique?.key ?? null,
         unique === undefined ? null : untilOf(unique),
         item.keepResult === undefined ? null : time(item.keepResult),
         now,
+        due,
         envelope.payload
       ).changes !== 0
     if (!insert()) {

@@ -48,12 +48,12 @@ export class Redrive {
          pos = ?, events = ? WHERE num = ?`
     )
     this.dropEnded = connection.statement("DELETE FROM ended WHERE num = ?")
-    const dead = "FROM ended e CROSS JOIN job j ON j.num = e.num WHERE e.state = 'dead' AND e.queue = ?1 AND e.num > ?2"
+    const dead = "FROM ended e CROSS JOIN job j ON j.num = e.num WHERE e.state = 'dead' AND e.queue = ? AND e.num > ?"
     this.select = connection.rows(
-      `SELECT e.num, e.num <= ?3 AND (?4 IS NULL OR j.task = ?4) AND (?5 IS NULL OR e.reason = ?5) ${dead}
-       ORDER BY e.num LIMIT ?6`
+      `SELECT e.num, e.num <= ? AND j.task = coalesce(?, j.task) AND e.reason IS coalesce(?, e.reason) ${dead}
+       ORDER BY e.num LIMIT ?`
     )
-    this.old = connection.rows(`SELECT e.num, e.num <= ?3 AND e.finished < ?4 ${dead} ORDER BY e.num LIMIT ?5`)
+    this.old = connection.rows(`SELECT e.num, e.num <= ? AND e.finished < ? ${dead} ORDER BY e.num LIMIT ?`)
     this.latest = connection.rows("SELECT max(num) FROM ended WHERE state = 'dead' AND queue = ?")
   }
 
@@ -92,7 +92,7 @@ export class Redrive {
     now: number
   ): { readonly last: number | undefined; readonly done: number } {
     return this.each(
-      this.select.all(queue, after, youngest, filter.task ?? null, filter.reason ?? null, max),
+      this.select.all(youngest, filter.task ?? null, filter.reason ?? null, queue, after, max),
       max,
       (num) => this.one(this.jobs.byNum(num)!, now)
     )
@@ -106,7 +106,7 @@ export class Redrive {
     finished: number,
     max: number
   ): { readonly last: number | undefined; readonly done: number } {
-    return this.each(this.old.all(queue, after, youngest, finished, max), max, (num) => this.end.forget(num))
+    return this.each(this.old.all(youngest, finished, queue, after, max), max, (num) => this.end.forget(num))
   }
 
   private each(

@@ -61,7 +61,7 @@ export class Settle {
     this.prolong = connection.statement("UPDATE active SET lease = ? WHERE num = ? AND fence = ?")
     this.aborted = connection.rows("SELECT num FROM job WHERE abort = 1")
     this.setProgress = connection.statement(
-      "UPDATE job SET progress = ?1 WHERE num = ?2 AND EXISTS (SELECT 1 FROM active WHERE num = ?2 AND fence = ?3)"
+      "UPDATE job SET progress = ? WHERE num = (SELECT num FROM active WHERE num = ? AND fence = ?)"
     )
   }
 
