@@ -49,7 +49,7 @@ export const make = <const Members extends ReadonlyArray<Task.Any | TaskGroup<an
       owner.set(name, task)
     }
   }
-  return { [TypeId]: undefined as never, tasks }
+  return { [TypeId]: undefined as never, tasks: Object.freeze(tasks) }
 }
 
 /**

@@ -70,9 +70,9 @@ export const makeShared = (
       onLost: options?.onLost ?? shared.settings.onLost
     },
     retry: options?.retry ?? shared.settings.retry,
-    middleware: [...shared.middleware, ...own],
-    middlewareScopes: [...shared.scopes, ...own.map(() => "task")],
-    wraps: []
+    middleware: Object.freeze([...shared.middleware, ...own]),
+    middlewareScopes: Object.freeze([...shared.scopes, ...own.map(() => "task")]),
+    wraps: Object.freeze([])
   }
   check(definition, own, options?.upcast ?? {})
   return define({ ...definition, codecs: makeCodecs(definition, options?.upcast ?? {}) })
@@ -132,7 +132,7 @@ const Proto = {
     return Enqueue.fromRun((options) => execute(this, payload, options))
   },
   wrap(this: Any, wrap: OwnWrap<any, any, any, any, any>) {
-    return define({ ...fieldsOf(this), wraps: [...this.wraps, wrap] })
+    return define({ ...fieldsOf(this), wraps: Object.freeze([...this.wraps, wrap]) })
   },
   toLayer(this: Any, handler: unknown) {
     return Layer.effectContext(Effect.gen({ self: this }, function*() {
@@ -158,9 +158,12 @@ const fieldsOf = (task: Any): Omit<Any, typeof TypeId> => ({
   codecs: task.codecs
 })
 
-/** A class, so that `class SendEmail extends Task.make(...) {}` gives the contract a type name of its own. */
+/**
+ * A class, so that `class SendEmail extends Task.make(...) {}` gives the contract a type name of its own. Frozen: a
+ * middleware that is added to it later would be ignored by the workers that run already.
+ */
 const define = (fields: Omit<Any, typeof TypeId>): Any => {
   function Task() {}
   Object.setPrototypeOf(Task, Proto)
-  return Object.assign(Task, fields) as unknown as Any
+  return Object.freeze(Object.assign(Task, fields)) as unknown as Any
 }

@@ -98,6 +98,13 @@ export const resolve = (
     const byName = new Map<string, Resolved>()
     for (const task of group.tasks) {
       const entry = entryOf(task, context)
+      if (entry.task !== task) {
+        return yield* new Task.InvalidTask({
+          task: task._tag,
+          message: `task ${task._tag}: its handler was made from another definition than the one in the worker's group, ` +
+            "so wraps would be ignored or lack their services: put the definition whose toLayer is used into the group"
+        })
+      }
       const timeout = millis(task.settings.timeout)
       const runTimeout = millis(task.settings.runTimeout)
       const retry = task.retry
