@@ -1,0 +1,8 @@
+/**
+ * What tests of task programs are written with: a worker under test, a harness for a middleware alone, the suite that
+ * every backend passes.
+ *
+ * @since 0.1.0
+ */
+export * as Conformance from "./Conformance.ts"
+export * as TestWorker from "./TestWorker.ts"
