@@ -1,0 +1,25 @@
+/** `npm start [-- DIR]`: indexes a directory tree through a queue. Kill it at any moment and start it again. */
+import * as NodePath from "node:path"
+import { fileURLToPath } from "node:url"
+import { Worker } from "windlass"
+import * as App from "./app.ts"
+import * as Options from "./options.ts"
+import { quoted } from "./summary.ts"
+
+const here = import.meta.dirname
+const args = process.argv.slice(2)
+const options = Options.parse(args, { project: NodePath.resolve(here, "../.."), cwd: process.cwd(), env: process.env })
+
+if ("problem" in options) {
+  const wrong = options.problem !== ""
+  process[wrong ? "stderr" : "stdout"].write(`${wrong ? `${options.problem}\n\n` : ""}${Options.usage}\n`)
+  process.exitCode = wrong ? 2 : 0
+} else {
+  // signals, drain, exit code: the first Ctrl-C lets the running jobs finish
+  Worker.run(App.layer(options, {
+    screen: process.stdout,
+    env: process.env,
+    again: ["npm start", ...(args.length === 0 ? [] : ["--", ...args.map(quoted)])].join(" "),
+    ask: `npx node ${quoted(NodePath.relative(process.cwd(), fileURLToPath(new URL("query.ts", import.meta.url))))}`
+  }))
+}
