@@ -236,6 +236,10 @@ describe("Logging", () => {
             if (common.includes(text) || "<secret>".includes(text)) continue
             cases++
             assert.notInclude(told, text)
+            // nor quoted in a URI or in JSON
+            for (const form of [encodeURIComponent(text), JSON.stringify(text).slice(1, -1)]) {
+              if (!common.includes(form)) assert.notInclude(told, form)
+            }
           }
         }
       ), { numRuns: 300 }).then(() => {
