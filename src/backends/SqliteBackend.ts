@@ -41,7 +41,7 @@ import { Wake } from "./sqlite/wake.ts"
  * - `retention`: how long an ended job stays inspectable. `failures` (dead and aborted jobs): 7 days when absent.
  *   `successes` (succeeded and discarded jobs): not at all when absent. A job whose result was asked for stays at least
  *   as long as its result.
- * - `busyTimeout`: how long one try for the file's write lock may hold up the event loop; 20 milliseconds when absent.
+ * - `busyTimeout`: how long one try for the file's write lock may hold up the event loop; 5 milliseconds when absent.
  *   Between tries the call sleeps.
  * - `lockTimeout`: how long a call tries before it fails with a retryable `BackendError`; 10 seconds when absent.
  * - `pollInterval`: how long a job that another process publishes stays unseen by an idle worker at most; 250
@@ -77,7 +77,7 @@ export const defaults = {
   lease: Duration.seconds(30),
   synchronous: "normal",
   retention: { failures: Duration.days(7), successes: Duration.zero },
-  busyTimeout: Duration.millis(20),
+  busyTimeout: Duration.millis(5),
   lockTimeout: Duration.seconds(10),
   pollInterval: Duration.millis(250),
   limits: {
