@@ -161,11 +161,6 @@ export class Claim {
     return deliveries
   }
 
-  /** moves what became due among the ready, without a claim */
-  promote(queue: number, now: number): void {
-    this.place.promote(queue, now, promoted)
-  }
-
   /** puts jobs whose owner let the lease run out at the front */
   private reclaim(queue: number, now: number): void {
     const rows = this.expired.all(queue, now, reclaimed)

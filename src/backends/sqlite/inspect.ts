@@ -60,7 +60,7 @@ export class Reader {
   private readonly record: Records<JobRow>
   private readonly walks: Record<"job" | "active" | "ended", Rows<readonly [num: number, matches: number]>>
   private readonly dead: Rows<readonly [num: number, matches: number]>
-  private readonly count: Rows<readonly [ready: number, waiting: number, turns: number, due: number, active: number, dead: number]>
+  private readonly count: Rows<readonly [number, number, number, number, number, number, number]>
 
   constructor(engine: Engine) {
     this.engine = engine
@@ -70,9 +70,13 @@ export class Reader {
          j.scheduled_for, j.spent, j.error, j.progress, j.payload,
          CASE WHEN e.num IS NOT NULL THEN e.state
            WHEN a.num IS NOT NULL THEN 'active'
-           WHEN j.due IS NOT NULL THEN 'scheduled'
-           WHEN j.grp IS NOT NULL AND l.turn IS NOT j.num THEN 'blocked'
-           ELSE 'ready' END AS state,
+           WHEN j.due > ? THEN 'scheduled'
+           WHEN j.grp IS NULL OR l.turn = j.num THEN 'ready'
+           -- due, and its group's turn as soon as a claim looks
+           WHEN j.due IS NOT NULL AND l.running IS NULL AND j.num = (
+             SELECT w.num FROM waiting w WHERE w.queue = j.queue AND w.grp = j.grp ORDER BY w.rank, w.pos LIMIT 1
+           ) THEN 'ready'
+           ELSE 'blocked' END AS state,
          coalesce(a.worker, e.worker) AS worker, coalesce(a.claimed, e.claimed) AS claimed,
          e.finished, e.reason, e.exit
        FROM job j
@@ -94,7 +98,8 @@ export class Reader {
       `SELECT (SELECT count(*) FROM ready WHERE queue = q.num),
          (SELECT count(*) FROM waiting w CROSS JOIN job j ON j.num = w.num WHERE w.queue = q.num AND j.due IS NULL),
          (SELECT count(*) FROM lane WHERE queue = q.num AND turn IS NOT NULL),
-         (SELECT count(*) FROM scheduled WHERE queue = q.num),
+         (SELECT count(*) FROM scheduled WHERE queue = q.num AND due <= ?),
+         (SELECT count(*) FROM scheduled WHERE queue = q.num AND due > ?),
          (SELECT count(*) FROM active WHERE queue = q.num),
          (SELECT count(*) FROM ended WHERE queue = q.num AND state = 'dead' AND expires > ?)
        FROM queue q WHERE q.num = ?`
@@ -102,29 +107,14 @@ export class Reader {
   }
 
   byNum(num: number, now: number): JobRecord | undefined {
-    const row = this.record.get(num, now)
+    const row = this.record.get(now, num, now)
     return row === undefined ? undefined : this.toRecord(row)
   }
 
-  /** ready ones include those that are blocked */
+  /** ready ones include those that are blocked, and those that are due and were not moved yet */
   counts(queue: number, now: number): Counts {
-    const [ready, waiting, turns, scheduled, active, dead] = this.count.get(now, queue)!
-    return { ready: ready - turns + waiting, scheduled, active, dead }
-  }
-
-  /** what is due counts as ready: it is moved before anybody looks */
-  promote(queue: number): Effect.Effect<void, BackendError> {
-    const { claim, connection } = this.engine
-    return Effect.flatMap(
-      connection.peek("inspect", (now) => claim.outlook(queue).due <= now),
-      (due) =>
-        due
-          ? Effect.andThen(
-            connection.write("inspect", (now) => claim.promote(queue, now)),
-            Effect.suspend(() => this.promote(queue))
-          )
-          : Effect.void
-    )
+    const [ready, waiting, turns, due, scheduled, active, dead] = this.count.get(now, now, now, queue)!
+    return { ready: ready - turns + waiting + due, scheduled, active, dead }
   }
 
   pages(
@@ -136,7 +126,7 @@ export class Reader {
     const wanted = (record: JobRecord) =>
       (options.task === undefined || record.envelope.task === options.task) &&
       (options.states === undefined || options.states.includes(record.state))
-    return Stream.paginate(0, (after: number) =>
+    const page = (after: number) =>
       this.engine.connection.read("list", (now) => {
         const rows = walk.all(queue, after, examined)
         const records: Array<JobRecord> = []
@@ -149,7 +139,9 @@ export class Reader {
         }
         const more = rows.length === examined || last !== rows[rows.length - 1]?.[0]
         return [records, rows.length > 0 && more ? Option.some(last) : Option.none()] as const
-      }))
+      })
+    // many pages may have nothing for the reader: others get their turn in between
+    return Stream.paginate(0, (after: number) => after === 0 ? page(after) : Effect.andThen(Effect.yieldNow, page(after)))
   }
 
   private toRecord(row: JobRow): JobRecord {
@@ -163,7 +155,7 @@ export class Reader {
       group: row.grp ?? undefined,
       uniqueKey: row.ukey ?? undefined,
       enqueuedAt: row.enqueued,
-      dueAt: row.due ?? row.scheduled_for ?? undefined,
+      dueAt: (row.state === "scheduled" ? row.due : row.scheduled_for) ?? undefined,
       claimedAt: row.claimed ?? undefined,
       finishedAt: row.finished ?? undefined,
       worker: row.worker ?? undefined,
@@ -181,25 +173,17 @@ export const inspect = (engine: Engine, reader: Reader): Context.Service.Shape<t
   const find = (name: string) => connection.peek("inspect", () => queues.find(name))
   return {
     get: (id) =>
-      Effect.gen(function*() {
-        const job = yield* connection.peek("get", (now) => jobs.byId(id, now))
-        if (job === undefined) return Option.none()
-        if (job.due !== null && job.due <= connection.now()) yield* reader.promote(job.queue)
-        return Option.fromUndefinedOr(yield* connection.read("get", (now) => reader.byNum(job.num, now)))
+      connection.read("get", (now) => {
+        const job = jobs.byId(id, now)
+        return job === undefined ? Option.none() : Option.fromUndefinedOr(reader.byNum(job.num, now))
       }),
     list: ({ queue: name, states, task }) =>
-      Stream.unwrap(Effect.gen(function*() {
-        const queue = yield* find(name)
-        if (queue === undefined) return Stream.empty
-        yield* reader.promote(queue)
-        return reader.pages(queue, { states, task }, false)
-      })),
+      Stream.unwrap(Effect.map(find(name), (queue) =>
+        queue === undefined ? Stream.empty : reader.pages(queue, { states, task }, false))),
     counts: (name) =>
-      Effect.gen(function*() {
-        const queue = yield* find(name)
-        if (queue === undefined) return { ready: 0, scheduled: 0, active: 0, dead: 0 }
-        yield* reader.promote(queue)
-        return yield* connection.read("counts", (now) => reader.counts(queue, now))
+      connection.read("counts", (now) => {
+        const queue = queues.find(name)
+        return queue === undefined ? { ready: 0, scheduled: 0, active: 0, dead: 0 } : reader.counts(queue, now)
       }),
     queues: connection.peek("queues", () => queues.namesInUse()),
     progress: (receipt: Receipt, value: string) =>
