@@ -155,8 +155,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<Services, BackendError> =>
-  Layer.effectContext(make(options))
+export const layer = (options: Options): Layer.Layer<Services, BackendError> => Layer.effectContext(make(options))
 
 /**
  * As `layer`, with options that are read from the configuration.

@@ -77,84 +77,88 @@ const drain = Effect.gen(function*() {
 
 describe("SQLite among processes", () => {
   for (const keep of [true, false]) {
-    it.live(`RT-14 kill -9 at random moments loses nothing (successes ${keep ? "kept" : "forgotten"})`, () =>
-      Effect.gen(function*() {
-        const filename = join(yield* folder, "queue.db")
-        const env: Record<string, string> = keep ? { LEASE: "400", KEEP: "1" } : { LEASE: "400" }
-        const workers: Array<Child> = []
-        const publishers: Array<Child> = []
-        const work = Effect.tap(
-          start("work", [filename, `w${workers.length}`], env),
-          (child) => Effect.sync(() => workers.push(child))
-        )
-        const publish = Effect.tap(
-          Effect.suspend(() => start("publish", [filename, `p${publishers.length}`, "400", "8"], env)),
-          (child) => Effect.sync(() => publishers.push(child))
-        )
-        let publisher = yield* publish
-        const running = [yield* work, yield* work]
-        let kills = 0
-        for (let round = 0; round < 8; round++) {
-          const lines = 1 + Math.floor(Math.random() * 12)
-          const at = round % running.length
-          const child = running[at]!
-          yield* child.line("run", lines).pipe(
-            // the others may have done all the work before
-            Effect.raceFirst(Effect.promise(() => publisher.ended)),
+    it.live(
+      `RT-14 kill -9 at random moments loses nothing (successes ${keep ? "kept" : "forgotten"})`,
+      () =>
+        Effect.gen(function*() {
+          const filename = join(yield* folder, "queue.db")
+          const env: Record<string, string> = keep ? { LEASE: "400", KEEP: "1" } : { LEASE: "400" }
+          const workers: Array<Child> = []
+          const publishers: Array<Child> = []
+          const work = Effect.tap(
+            start("work", [filename, `w${workers.length}`], env),
+            (child) => Effect.sync(() => workers.push(child))
           )
-          yield* child.kill
-          kills++
-          running[at] = yield* work
-          if (round % 2 === 0) {
-            yield* publisher.line("stored", 1 + Math.floor(Math.random() * 20))
-            yield* publisher.kill
-            publisher = yield* publish
+          const publish = Effect.tap(
+            Effect.suspend(() => start("publish", [filename, `p${publishers.length}`, "400", "8"], env)),
+            (child) => Effect.sync(() => publishers.push(child))
+          )
+          let publisher = yield* publish
+          const running = [yield* work, yield* work]
+          let kills = 0
+          for (let round = 0; round < 8; round++) {
+            const lines = 1 + Math.floor(Math.random() * 12)
+            const at = round % running.length
+            const child = running[at]!
+            yield* child.line("run", lines).pipe(
+              // the others may have done all the work before
+              Effect.raceFirst(Effect.promise(() => publisher.ended))
+            )
+            yield* child.kill
+            kills++
+            running[at] = yield* work
+            if (round % 2 === 0) {
+              yield* publisher.line("stored", 1 + Math.floor(Math.random() * 20))
+              yield* publisher.kill
+              publisher = yield* publish
+            }
           }
-        }
-        yield* publisher.line("end")
-        for (const child of running) yield* child.kill
+          yield* publisher.line("end")
+          for (const child of running) yield* child.kill
 
-        assert.deepStrictEqual(integrity(filename), ["ok"])
-        const last = yield* drain.pipe(
-          Effect.provide(SqliteBackend.layer({
-            filename,
-            lease: 400,
-            ...(keep ? { retention: { successes: "1 hour" as const } } : {})
-          }))
-        )
-        const stored = wordsOf(publishers, "stored")
-        const runs = countOf([...wordsOf(workers, "run"), ...last])
-        assert.isAbove(stored.length, 400)
-        assert.deepStrictEqual(stored.filter((id) => !runs.has(id)), [], "stored and never run")
-        assert.deepStrictEqual(integrity(filename), ["ok"])
-        assert.deepStrictEqual(strays(filename), [])
+          assert.deepStrictEqual(integrity(filename), ["ok"])
+          const last = yield* drain.pipe(
+            Effect.provide(SqliteBackend.layer({
+              filename,
+              lease: 400,
+              ...(keep ? { retention: { successes: "1 hour" as const } } : {})
+            }))
+          )
+          const stored = wordsOf(publishers, "stored")
+          const runs = countOf([...wordsOf(workers, "run"), ...last])
+          assert.isAbove(stored.length, 400)
+          assert.deepStrictEqual(stored.filter((id) => !runs.has(id)), [], "stored and never run")
+          assert.deepStrictEqual(integrity(filename), ["ok"])
+          assert.deepStrictEqual(strays(filename), [])
 
-        const database = new DatabaseSync(filename)
-        const rows = database.prepare(
-          `SELECT j.id, e.state, (SELECT count(*) FROM history h WHERE h.num = j.num AND h.event IN ('lost', 'failed')) AS again
+          const database = new DatabaseSync(filename)
+          const rows = database.prepare(
+            `SELECT j.id, e.state, (SELECT count(*) FROM history h WHERE h.num = j.num AND h.event IN ('lost', 'failed')) AS again
            FROM job j LEFT JOIN ended e ON e.num = j.num`
-        ).all() as unknown as ReadonlyArray<{ id: string; state: string | null; again: number }>
-        database.close()
-        if (keep) {
-          const byId = new Map(rows.map((row) => [row.id, row]))
-          assert.deepStrictEqual(stored.filter((id) => byId.get(id)?.state !== "succeeded"), [], "stored, not done")
-          // a job runs again only when it was lost or retried: what was claimed by a killed process before it could say
-          // so makes fewer runs than that, never more
-          assert.deepStrictEqual(
-            rows.filter(({ again, id }) => (runs.get(id) ?? 0) > again + 1).map(({ id }) => id),
-            [],
-            "run more often than handed out again"
-          )
-          process.stdout.write(
-            `kill -9: ${kills} workers, ${publishers.length - 1} publishers; ${stored.length} stored, ` +
-              `${rows.filter(({ again }) => again > 0).length} redelivered\n`
-          )
-        } else {
-          assert.deepStrictEqual(rows, [], "all done, all forgotten")
-        }
-        // nobody was told "Lost": each lease was longer than a settlement took
-        assert.isFalse(workers.some((worker) => worker.lines.some((line) => /^answer .*Unknown/.test(line))))
-      }).pipe(Effect.scoped), 60_000)
+          ).all() as unknown as ReadonlyArray<{ id: string; state: string | null; again: number }>
+          database.close()
+          if (keep) {
+            const byId = new Map(rows.map((row) => [row.id, row]))
+            assert.deepStrictEqual(stored.filter((id) => byId.get(id)?.state !== "succeeded"), [], "stored, not done")
+            // a job runs again only when it was lost or retried: what was claimed by a killed process before it could say
+            // so makes fewer runs than that, never more
+            assert.deepStrictEqual(
+              rows.filter(({ again, id }) => (runs.get(id) ?? 0) > again + 1).map(({ id }) => id),
+              [],
+              "run more often than handed out again"
+            )
+            process.stdout.write(
+              `kill -9: ${kills} workers, ${publishers.length - 1} publishers; ${stored.length} stored, ` +
+                `${rows.filter(({ again }) => again > 0).length} redelivered\n`
+            )
+          } else {
+            assert.deepStrictEqual(rows, [], "all done, all forgotten")
+          }
+          // nobody was told "Lost": each lease was longer than a settlement took
+          assert.isFalse(workers.some((worker) => worker.lines.some((line) => /^answer .*Unknown/.test(line))))
+        }).pipe(Effect.scoped),
+      60_000
+    )
   }
 
   it.live("a job that another process publishes wakes an idle worker", () =>

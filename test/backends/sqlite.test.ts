@@ -63,42 +63,53 @@ describe("the file", () => {
   it.effect("what was stored, scheduled, paused, dead or running is there after a restart", () =>
     Effect.gen(function*() {
       const filename = yield* newFile
-      yield* use(filename, Effect.gen(function*() {
-        const backend = yield* Backend
-        yield* backend.publish("q", [
-          item("late", { due: { _tag: "After", millis: 5_000 } }),
-          item("low"),
-          item("dies", { priority: 2 }),
-          item("runs", { priority: 3 }),
-          item("key", { unique: { key: "k", until: "finished" } }),
-          item("first", { group: "g" }),
-          item("second", { group: "g" })
-        ])
-        const subscription = yield* backend.subscribe("q", { worker: "w" })
-        const [runs, dies] = yield* subscription.take(2)
-        assert.deepStrictEqual([runs!.envelope.id, dies!.envelope.id], ["runs", "dies"])
-        yield* subscription.settle([[dies!.receipt, { _tag: "Dead", reason: "failed", error: "no", exit: undefined }]])
-        yield* (yield* Capability.Pause).set("q", true)
-      }))
+      yield* use(
+        filename,
+        Effect.gen(function*() {
+          const backend = yield* Backend
+          yield* backend.publish("q", [
+            item("late", { due: { _tag: "After", millis: 5_000 } }),
+            item("low"),
+            item("dies", { priority: 2 }),
+            item("runs", { priority: 3 }),
+            item("key", { unique: { key: "k", until: "finished" } }),
+            item("first", { group: "g" }),
+            item("second", { group: "g" })
+          ])
+          const subscription = yield* backend.subscribe("q", { worker: "w" })
+          const [runs, dies] = yield* subscription.take(2)
+          assert.deepStrictEqual([runs!.envelope.id, dies!.envelope.id], ["runs", "dies"])
+          yield* subscription.settle([[dies!.receipt, {
+            _tag: "Dead",
+            reason: "failed",
+            error: "no",
+            exit: undefined
+          }]])
+          yield* (yield* Capability.Pause).set("q", true)
+        })
+      )
       yield* TestClock.adjust("31 seconds")
-      yield* use(filename, Effect.gen(function*() {
-        const backend = yield* Backend
-        const subscription = yield* backend.subscribe("q", { worker: "w2" })
-        assert.isTrue(yield* (yield* Capability.Pause).get("q"))
-        assert.deepStrictEqual(yield* subscription.take(10), [])
-        yield* (yield* Capability.Pause).set("q", false)
-        assert.deepStrictEqual(
-          yield* backend.publish("q", [item("other", { unique: { key: "k", until: "finished" } })]),
-          [{ _tag: "Duplicate", existing: "key" }]
-        )
-        const deliveries = yield* subscription.take(10)
-        assert.deepStrictEqual(deliveries.map(({ envelope }) => envelope.id), ["runs", "low", "key", "first", "late"])
-        assert.deepStrictEqual(deliveries[0]!.lostFrom, { worker: "w", claimedAt: 0 })
-        const dead = yield* Stream.runCollect((yield* Capability.DeadLetter).list("q"))
-        assert.deepStrictEqual(dead.map(({ envelope, history, reason }) => [envelope.id, reason, history.length]), [
-          ["dies", "failed", 2]
-        ])
-      }))
+      yield* use(
+        filename,
+        Effect.gen(function*() {
+          const backend = yield* Backend
+          const subscription = yield* backend.subscribe("q", { worker: "w2" })
+          assert.isTrue(yield* (yield* Capability.Pause).get("q"))
+          assert.deepStrictEqual(yield* subscription.take(10), [])
+          yield* (yield* Capability.Pause).set("q", false)
+          assert.deepStrictEqual(
+            yield* backend.publish("q", [item("other", { unique: { key: "k", until: "finished" } })]),
+            [{ _tag: "Duplicate", existing: "key" }]
+          )
+          const deliveries = yield* subscription.take(10)
+          assert.deepStrictEqual(deliveries.map(({ envelope }) => envelope.id), ["runs", "low", "key", "first", "late"])
+          assert.deepStrictEqual(deliveries[0]!.lostFrom, { worker: "w", claimedAt: 0 })
+          const dead = yield* Stream.runCollect((yield* Capability.DeadLetter).list("q"))
+          assert.deepStrictEqual(dead.map(({ envelope, history, reason }) => [envelope.id, reason, history.length]), [
+            ["dies", "failed", 2]
+          ])
+        })
+      )
     }))
 
   it.effect("a newer schema is a typed error that names both versions, and the file is left alone", () =>
@@ -169,23 +180,29 @@ describe("the file", () => {
   it.effect("ping notices that the file was deleted while it was open", () =>
     Effect.gen(function*() {
       const filename = yield* newFile
-      yield* use(filename, Effect.gen(function*() {
-        const backend = yield* Backend
-        yield* backend.ping
-        rmSync(filename)
-        assert.include((yield* Effect.flip(backend.ping)).message, "deleted or replaced")
-      }))
+      yield* use(
+        filename,
+        Effect.gen(function*() {
+          const backend = yield* Backend
+          yield* backend.ping
+          rmSync(filename)
+          assert.include((yield* Effect.flip(backend.ping)).message, "deleted or replaced")
+        })
+      )
     }))
 
   it.effect("the end of the layer leaves no write-ahead log behind, and calls after it fail", () =>
     Effect.gen(function*() {
       const filename = yield* newFile
-      const backend = yield* use(filename, Effect.gen(function*() {
-        const backend = yield* Backend
-        yield* backend.publish("q", [item("a")])
-        assert.isAbove(statSync(`${filename}-wal`).size, 0)
-        return backend
-      }))
+      const backend = yield* use(
+        filename,
+        Effect.gen(function*() {
+          const backend = yield* Backend
+          yield* backend.publish("q", [item("a")])
+          assert.isAbove(statSync(`${filename}-wal`).size, 0)
+          return backend
+        })
+      )
       assert.isUndefined(statSync(`${filename}-wal`, { throwIfNoEntry: false }))
       const error = yield* Effect.flip(backend.publish("q", [item("b")]))
       assert.include(error.message, "was closed")
@@ -195,13 +212,16 @@ describe("the file", () => {
   it.effect("the write-ahead log is emptied when nothing happens", () =>
     Effect.gen(function*() {
       const filename = yield* newFile
-      yield* use(filename, Effect.gen(function*() {
-        const backend = yield* Backend
-        yield* backend.publish("q", Array.from({ length: 500 }, (_, i) => item(`job ${i}`)))
-        assert.isAbove(statSync(`${filename}-wal`).size, 0)
-        yield* TestClock.adjust("1 minute")
-        assert.strictEqual(statSync(`${filename}-wal`).size, 0)
-      }))
+      yield* use(
+        filename,
+        Effect.gen(function*() {
+          const backend = yield* Backend
+          yield* backend.publish("q", Array.from({ length: 500 }, (_, i) => item(`job ${i}`)))
+          assert.isAbove(statSync(`${filename}-wal`).size, 0)
+          yield* TestClock.adjust("1 minute")
+          assert.strictEqual(statSync(`${filename}-wal`).size, 0)
+        })
+      )
     }))
 
   it.effect("options come from the configuration", () =>
@@ -217,8 +237,10 @@ describe("the file", () => {
         assert.deepInclude(subscription.lease, { _tag: "Timed", millis: 2_000 })
       }).pipe(
         Effect.scoped,
-        Effect.provide(layer),
-        Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ QUEUE_FILE: filename, QUEUE_LEASE: "2 seconds" })))
+        Effect.provide(Layer.provide(
+          layer,
+          ConfigProvider.layer(ConfigProvider.fromUnknown({ QUEUE_FILE: filename, QUEUE_LEASE: "2 seconds" }))
+        ))
       )
       assert.isTrue(statSync(filename).isFile())
     }))
@@ -228,16 +250,19 @@ describe("the file", () => {
       const payload = JSON.stringify({ nul: "a\u0000b", lone: "\ud800", wide: "𝄞 żółć 漢字", quotes: "'\";--" })
       const headers = { "x-ünïcode": "wert\u0000 'mit' allem", empty: "", ["__proto__"]: "own" }
       const envelope = { id: "id 'with' \n and ✓", task: "T", version: 3, payload, headers, origin: "cron" as const }
-      yield* use(yield* newFile, Effect.gen(function*() {
-        const backend = yield* Backend
-        yield* backend.publish("q ✓ '", [{ envelope, group: "g\u0001'" }])
-        const subscription = yield* backend.subscribe("q ✓ '", { worker: "w" })
-        const [delivery] = yield* subscription.take(1)
-        assert.deepStrictEqual(delivery!.envelope, envelope)
-        assert.strictEqual(delivery!.group, "g\u0001'")
-        const found = yield* (yield* Capability.Inspect).get(envelope.id)
-        assert.deepStrictEqual(Option.map(found, (record) => record.envelope), Option.some(envelope))
-      }))
+      yield* use(
+        yield* newFile,
+        Effect.gen(function*() {
+          const backend = yield* Backend
+          yield* backend.publish("q ✓ '", [{ envelope, group: "g\u0001'" }])
+          const subscription = yield* backend.subscribe("q ✓ '", { worker: "w" })
+          const [delivery] = yield* subscription.take(1)
+          assert.deepStrictEqual(delivery!.envelope, envelope)
+          assert.strictEqual(delivery!.group, "g\u0001'")
+          const found = yield* (yield* Capability.Inspect).get(envelope.id)
+          assert.deepStrictEqual(Option.map(found, (record) => record.envelope), Option.some(envelope))
+        })
+      )
     }))
 })
 
@@ -248,25 +273,28 @@ describe("a NUL in a text", () => {
 
   it.effect(`is ${whole ? "kept" : "refused"} by this Node, and never cuts anything silently`, () =>
     Effect.gen(function*() {
-      yield* use(yield* newFile, Effect.gen(function*() {
-        const backend = yield* Backend
-        const publish = (...items: ReadonlyArray<Item>) => backend.publish("q", items)
-        const key = (name: string) => item(name, { unique: { key: `k\u0000${name}`, until: "finished" } })
-        if (!whole) {
-          const error = yield* Effect.flip(publish(item("good"), item("a\u0000b")))
-          assert.include(error.message, "NUL")
-          assert.deepStrictEqual(yield* (yield* Capability.Inspect).queues, [])
-          return
-        }
-        assert.deepStrictEqual(yield* publish(item("a\u0000b"), item("a\u0000c"), key("x"), key("y")), [
-          { _tag: "Stored" },
-          { _tag: "Stored" },
-          { _tag: "Stored" },
-          { _tag: "Stored" }
-        ])
-        const subscription = yield* backend.subscribe("q", { worker: "w" })
-        assert.deepStrictEqual(yield* takeAll(subscription), ["a\u0000b", "a\u0000c", "x", "y"])
-      }))
+      yield* use(
+        yield* newFile,
+        Effect.gen(function*() {
+          const backend = yield* Backend
+          const publish = (...items: ReadonlyArray<Item>) => backend.publish("q", items)
+          const key = (name: string) => item(name, { unique: { key: `k\u0000${name}`, until: "finished" } })
+          if (!whole) {
+            const error = yield* Effect.flip(publish(item("good"), item("a\u0000b")))
+            assert.include(error.message, "NUL")
+            assert.deepStrictEqual(yield* (yield* Capability.Inspect).queues, [])
+            return
+          }
+          assert.deepStrictEqual(yield* publish(item("a\u0000b"), item("a\u0000c"), key("x"), key("y")), [
+            { _tag: "Stored" },
+            { _tag: "Stored" },
+            { _tag: "Stored" },
+            { _tag: "Stored" }
+          ])
+          const subscription = yield* backend.subscribe("q", { worker: "w" })
+          assert.deepStrictEqual(yield* takeAll(subscription), ["a\u0000b", "a\u0000c", "x", "y"])
+        })
+      )
     }))
 })
 
@@ -308,7 +336,11 @@ describe("two layers of one process on one file", () => {
         }]]),
         ["Aborted"]
       )
-      assert.deepStrictEqual(yield* Fiber.join(result), { state: "aborted", reason: "abort requested", exit: undefined })
+      assert.deepStrictEqual(yield* Fiber.join(result), {
+        state: "aborted",
+        reason: "abort requested",
+        exit: undefined
+      })
 
       const lead = Effect.flatMap(Capability.Leader, (leader) => leader.hold("cron"))
       const scope = yield* Scope.make()
@@ -325,31 +357,41 @@ describe("the virtual clock", () => {
   it.effect("moves by ten weeks with a worker waiting in a moment, and every lease, delay and retention is kept", () =>
     Effect.gen(function*() {
       const started = performance.now()
-      yield* use(yield* newFile, Effect.gen(function*() {
-        const backend = yield* Backend
-        const inspect = yield* Capability.Inspect
-        const subscription = yield* backend.subscribe("q", { worker: "w" })
-        yield* backend.publish("q", [item("dies"), item("late", { due: { _tag: "After", millis: 70 * 86_400_000 } })])
-        const [dies] = yield* subscription.take(1)
-        yield* subscription.settle([[dies!.receipt, { _tag: "Dead", reason: "x", error: undefined, exit: undefined }]])
-        const awaiting = yield* Effect.forkChild(subscription.await(1), { startImmediately: true })
-        yield* TestClock.adjust("6 days")
-        assert.isTrue(Option.isSome(yield* inspect.get("dies")))
-        yield* TestClock.adjust("2 days")
-        assert.isTrue(Option.isNone(yield* inspect.get("dies")))
-        assert.isUndefined(awaiting.pollUnsafe())
-        yield* TestClock.adjust("62 days")
-        yield* Fiber.join(awaiting)
-        assert.deepStrictEqual(yield* takeAll(subscription), ["late"])
-      }))
+      yield* use(
+        yield* newFile,
+        Effect.gen(function*() {
+          const backend = yield* Backend
+          const inspect = yield* Capability.Inspect
+          const subscription = yield* backend.subscribe("q", { worker: "w" })
+          yield* backend.publish("q", [item("dies"), item("late", { due: { _tag: "After", millis: 70 * 86_400_000 } })])
+          const [dies] = yield* subscription.take(1)
+          yield* subscription.settle([[dies!.receipt, {
+            _tag: "Dead",
+            reason: "x",
+            error: undefined,
+            exit: undefined
+          }]])
+          const awaiting = yield* Effect.forkChild(subscription.await(1), { startImmediately: true })
+          yield* TestClock.adjust("6 days")
+          assert.isTrue(Option.isSome(yield* inspect.get("dies")))
+          yield* TestClock.adjust("2 days")
+          assert.isTrue(Option.isNone(yield* inspect.get("dies")))
+          assert.isUndefined(awaiting.pollUnsafe())
+          yield* TestClock.adjust("62 days")
+          yield* Fiber.join(awaiting)
+          assert.deepStrictEqual(yield* takeAll(subscription), ["late"])
+        })
+      )
       assert.isBelow(performance.now() - started, 10_000)
     }))
 })
 
 describe("the engine on a connection", () => {
   const open = (database: DatabaseSync) =>
-    Effect.map(Clock.clockWith(Effect.succeed), (clock) =>
-      new Connection(database, clock, { name: "sqlite", filename: "queue.db", lockTimeout: 1_000 }))
+    Effect.map(
+      Clock.clockWith(Effect.succeed),
+      (clock) => new Connection(database, clock, { name: "sqlite", filename: "queue.db", lockTimeout: 1_000 })
+    )
 
   const schema = (database: DatabaseSync) => {
     for (const sql of migrations) database.exec(sql)
@@ -377,15 +419,16 @@ describe("the engine on a connection", () => {
       // Node 22 does not bind them by position
       assert.deepStrictEqual(statements.filter((sql) => /\?\d/.test(sql)), [])
       const walks = plans.filter(({ detail }) =>
-        /^SCAN/.test(detail) && !/^SCAN (json_each|CONSTANT ROW|queue|sqlite_master)/.test(detail) &&
+        detail.startsWith("SCAN") && !/^SCAN (json_each|CONSTANT ROW|queue|sqlite_master)/.test(detail) &&
         // in the order of an index whose entries are all wanted, and no further than the limit
         !/^SCAN (ended|ukey) USING (COVERING )?INDEX \w+_expires/.test(detail)
       )
       assert.deepStrictEqual(walks, [])
       // sorting means that rows are read which are not returned
-      assert.deepStrictEqual(plans.filter(({ detail, sql }) =>
-        /TEMP B-TREE FOR ORDER BY/.test(detail) && !sql.includes("sqlite_master")
-      ), [])
+      assert.deepStrictEqual(
+        plans.filter(({ detail, sql }) => /TEMP B-TREE FOR ORDER BY/.test(detail) && !sql.includes("sqlite_master")),
+        []
+      )
       database.close()
     }))
 
@@ -394,7 +437,8 @@ describe("the engine on a connection", () => {
       const database = schema(new DatabaseSync(":memory:"))
       const connection = yield* open(database)
       const engine = new Engine(connection, new Wake(), { lease: 1_000, retention: { failures: 0, successes: 0 } })
-      const publish = (items: ReadonlyArray<Item>) => connection.write("publish", (now) => engine.publish("q", items, false, now))
+      const publish = (items: ReadonlyArray<Item>) =>
+        connection.write("publish", (now) => engine.publish("q", items, false, now))
       yield* publish([item("before")])
       const pages = Object.values(database.prepare("PRAGMA page_count").get()!)[0]
       database.exec(`PRAGMA max_page_count = ${pages}`)
@@ -432,8 +476,10 @@ describe("the engine on a connection", () => {
         return database
       }
       const write = (database: DatabaseSync) =>
-        Effect.flatMap(open(database), (connection) =>
-          Effect.flip(connection.write("publish", () => database.exec("UPDATE sequence SET value = 5"))))
+        Effect.flatMap(
+          open(database),
+          (connection) => Effect.flip(connection.write("publish", () => database.exec("UPDATE sequence SET value = 5")))
+        )
       const value = (database: DatabaseSync) => database.prepare("SELECT value FROM sequence").get()!["value"]
 
       const ended = failing(10, true)
@@ -453,7 +499,10 @@ describe("the engine on a connection", () => {
       const database = schema(new DatabaseSync(":memory:"))
       const connection = yield* open(database)
       const heard: Array<string> = []
-      yield* connection.write("one", () => connection.after(() => heard.push(database.isTransaction ? "inside" : "after")))
+      yield* connection.write(
+        "one",
+        () => connection.after(() => heard.push(database.isTransaction ? "inside" : "after"))
+      )
       yield* Effect.flip(connection.write("two", () => {
         connection.after(() => heard.push("never"))
         throw Object.assign(new Error("no"), { errcode: 1 })

@@ -93,8 +93,9 @@ export const deadLetter = (engine: Engine, reader: Reader): Context.Service.Shap
     })
   return {
     list: (name) =>
-      Stream.unwrap(Effect.map(find(name), (queue) =>
-        queue === undefined ? Stream.empty : reader.pages(queue, {}, true))),
+      Stream.unwrap(
+        Effect.map(find(name), (queue) => queue === undefined ? Stream.empty : reader.pages(queue, {}, true))
+      ),
     retry: (id) =>
       connection.write("retry", (now) => {
         const job = engine.jobs.byId(id, now)

@@ -154,7 +154,9 @@ export class Claim {
     const deliveries = new Array<Delivery>(rows.length)
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i]!
-      if (row[18] !== null) this.groups.started({ num: row[2], queue, rank: row[0], pos: row[1], grp: row[18] }, row[18])
+      if (row[18] !== null) {
+        this.groups.started({ num: row[2], queue, rank: row[0], pos: row[1], grp: row[18] }, row[18])
+      }
       if (row[20] === "started") this.keys.free(queue, row[19]!, row[2])
       deliveries[i] = toDelivery(row, name, token, this.keepsSuccesses)
     }

@@ -13,7 +13,7 @@ import type { History } from "./history.ts"
 import type { Keys } from "./keys.ts"
 import { later } from "./limits.ts"
 import type { Live } from "./live.ts"
-import { Wake } from "./wake.ts"
+import type { Wake } from "./wake.ts"
 
 /** milliseconds that ended jobs stay inspectable */
 export interface Retention {
@@ -92,7 +92,9 @@ export class End {
       `INSERT INTO ended (num, queue, state, finished, worker, claimed, reason, exit, expires, result_until)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
     )
-    this.update = connection.statement("UPDATE job SET spent = ?, events = ?, error = ?, due = NULL, abort = 0 WHERE num = ?")
+    this.update = connection.statement(
+      "UPDATE job SET spent = ?, events = ?, error = ?, due = NULL, abort = 0 WHERE num = ?"
+    )
     this.dropJob = connection.statement("DELETE FROM job WHERE num = ?")
     this.dropEnded = connection.statement("DELETE FROM ended WHERE num = ?")
     this.dropHistory = connection.statement("DELETE FROM history WHERE num = ?")

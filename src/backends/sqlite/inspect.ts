@@ -141,7 +141,10 @@ export class Reader {
         return [records, rows.length > 0 && more ? Option.some(last) : Option.none()] as const
       })
     // many pages may have nothing for the reader: others get their turn in between
-    return Stream.paginate(0, (after: number) => after === 0 ? page(after) : Effect.andThen(Effect.yieldNow, page(after)))
+    return Stream.paginate(
+      0,
+      (after: number) => after === 0 ? page(after) : Effect.andThen(Effect.yieldNow, page(after))
+    )
   }
 
   private toRecord(row: JobRow): JobRecord {
@@ -178,8 +181,10 @@ export const inspect = (engine: Engine, reader: Reader): Context.Service.Shape<t
         return job === undefined ? Option.none() : Option.fromUndefinedOr(reader.byNum(job.num, now))
       }),
     list: ({ queue: name, states, task }) =>
-      Stream.unwrap(Effect.map(find(name), (queue) =>
-        queue === undefined ? Stream.empty : reader.pages(queue, { states, task }, false))),
+      Stream.unwrap(
+        Effect.map(find(name), (queue) =>
+          queue === undefined ? Stream.empty : reader.pages(queue, { states, task }, false))
+      ),
     counts: (name) =>
       connection.read("counts", (now) => {
         const queue = queues.find(name)

@@ -22,7 +22,9 @@ export class Keys {
   constructor(connection: Connection) {
     this.find = connection.rows("SELECT id FROM ukey WHERE queue = ? AND key = ? AND (expires IS NULL OR expires > ?)")
     // what is replaced is a window that is over
-    this.insert = connection.statement("INSERT OR REPLACE INTO ukey (queue, key, num, id, expires) VALUES (?, ?, ?, ?, ?)")
+    this.insert = connection.statement(
+      "INSERT OR REPLACE INTO ukey (queue, key, num, id, expires) VALUES (?, ?, ?, ?, ?)"
+    )
     this.remove = connection.statement("DELETE FROM ukey WHERE queue = ? AND key = ? AND num = ? AND expires IS NULL")
     this.removeExpired = connection.statement(
       "DELETE FROM ukey WHERE (queue, key) IN (SELECT queue, key FROM ukey WHERE expires <= ? LIMIT ?)"

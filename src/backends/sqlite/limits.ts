@@ -52,7 +52,9 @@ export const publishRefused = (
     const job = `job ${envelope.id} of task ${envelope.task}`
     if (!fits(envelope, limits.payloadBytes)) {
       return refuse(
-        `${job} has ${bytesOf(envelope)} bytes, ${backend} carries ${limits.payloadBytes}: store the payload elsewhere ` +
+        `${job} has ${
+          bytesOf(envelope)
+        } bytes, ${backend} carries ${limits.payloadBytes}: store the payload elsewhere ` +
           `and enqueue a reference to it, or raise limits.payloadBytes`
       )
     }

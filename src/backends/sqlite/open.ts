@@ -75,7 +75,9 @@ const recognise = (database: DatabaseSync, settings: Settings): number => {
         `${migrations.length}: upgrade windlass in this process, or name another file`
     )
   }
-  const tables = database.prepare("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name LIMIT 4")
+  const tables = database.prepare(
+    "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name LIMIT 4"
+  )
     .all().map(({ name }) => String(name))
   if (id !== 0) {
     throw foreign(

@@ -70,7 +70,8 @@ export const make = (
       // also after the scope has ended: a receipt is all that it needs
       settle: (items: ReadonlyArray<readonly [Receipt, Settlement]>) =>
         refuse(settleRefused(connection.name, limits, items.length)) ??
-          (items.length === 0 ? Effect.succeed([]) : connection.write("settle", (now) => engine.settle(items, now))),
+          (items.length === 0 ? Effect.succeed([]) : connection.write("settle", (now) =>
+            engine.settle(items, now))),
       exchange: (items: ReadonlyArray<readonly [Receipt, Settlement]>, max: number) =>
         refuse(closed("exchange") ?? settleRefused(connection.name, limits, items.length)) ??
           connection.write("exchange", (now) => [engine.settle(items, now), claim(max, now)] as const),

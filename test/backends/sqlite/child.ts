@@ -4,8 +4,8 @@
  */
 import * as Effect from "effect/Effect"
 import { writeSync } from "node:fs"
-import { DatabaseSync } from "node:sqlite"
 import { createInterface } from "node:readline"
+import { DatabaseSync } from "node:sqlite"
 import { Backend, type Settlement } from "windlass/Backend"
 import * as SqliteBackend from "windlass/backends/SqliteBackend"
 import { Leader } from "windlass/Capability"

@@ -1,6 +1,7 @@
 /**
  * Child processes of the tests: started, listened to line by line, killed.
  */
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -16,6 +17,9 @@ export const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "windlass-sqlite-"))),
   (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
 )
+
+/** a child ended without saying what was waited for */
+export class Ended extends Data.TaggedError("Ended")<{ readonly message: string }> {}
 
 export class Child {
   readonly lines: Array<string> = []
@@ -48,7 +52,7 @@ export class Child {
   }
 
   /** waits until so many lines begin like this, and returns the last of them */
-  line(start: string, count = 1): Effect.Effect<string, Error> {
+  line(start: string, count = 1): Effect.Effect<string, Ended> {
     const find = () => this.lines.filter((line) => line.startsWith(start))[count - 1]
     return Effect.callback((resume) => {
       const look = () => {
@@ -58,7 +62,9 @@ export class Child {
         resume(
           found !== undefined
             ? Effect.succeed(found)
-            : Effect.fail(new Error(`ended without "${start}": ${this.lines.slice(-3).join(" | ")} ${this.errors}`))
+            : Effect.fail(
+              new Ended({ message: `ended without "${start}": ${this.lines.slice(-3).join(" | ")} ${this.errors}` })
+            )
         )
       }
       this.waiting.add(look)
