@@ -3,13 +3,14 @@ import { Cause, Effect, Layer, Logger, Option, Redacted, References, Schedule, S
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import { Backend } from "../../src/Backend.ts"
+import * as MemoryBackend from "../../src/backends/MemoryBackend.ts"
 import * as Decide from "../../src/Decide.ts"
 import * as Enqueue from "../../src/Enqueue.ts"
 import * as Logging from "../../src/middleware/Logging.ts"
 import * as Task from "../../src/Task.ts"
 import * as TaskGroup from "../../src/TaskGroup.ts"
 import * as Worker from "../../src/Worker.ts"
-import { Boom, dead, deliveryOf, envelopeOf, observe, retried, withWorker } from "./support.ts"
+import { Boom, dead, deliveryOf, envelopeOf, observe, retried } from "./support.ts"
 
 const lines = <R = never>(options?: Omit<Parameters<typeof Logging.observer<R>>[0], "sink">) => {
   const written: Array<Logging.Line> = []
@@ -318,7 +319,10 @@ describe("Logging", () => {
         yield* TestClock.adjust(0)
         yield* Worker.stop
       }).pipe(Effect.provide(
-        withWorker(group, { middleware: [observer] }).pipe(Layer.provide(Charge.toLayer(() => Effect.fail(failure(hidden)))))
+        Worker.layer(group, { middleware: [observer] }).pipe(
+          Layer.provide(Charge.toLayer(() => Effect.fail(failure(hidden)))),
+          Layer.provideMerge(MemoryBackend.layer)
+        )
       ))
       assert.deepStrictEqual(
         written.map((line) => [line.fields["job"], line.action]),
@@ -375,8 +379,9 @@ describe("Logging", () => {
           yield* TestClock.adjust("10 seconds")
           return fiber.pollUnsafe()
         }).pipe(Effect.provide(
-          withWorker(TaskGroup.make(Plain), { middleware: [Logging.observer({ sink })] }).pipe(
-            Layer.provide(Plain.toLayer(() => Effect.succeed(7)))
+          Worker.layer(TaskGroup.make(Plain), { middleware: [Logging.observer({ sink })] }).pipe(
+            Layer.provide(Plain.toLayer(() => Effect.succeed(7))),
+            Layer.provideMerge(MemoryBackend.layer)
           )
         ), Effect.provideService(References.MinimumLogLevel, "None"))
         assert.deepStrictEqual(result?._tag === "Success" ? result.value : result, 7)

@@ -1,14 +1,9 @@
-/** What the tests of the shipped middleware share: deliveries made by hand, and a worker on the memory backend. */
-import { Cause, Clock, Effect, Layer, Schema } from "effect"
-import { TestClock } from "effect/testing"
+/** What the tests of the shipped middleware share: deliveries made by hand, and a worker played by hand. */
+import { Cause, Clock, Effect, Schema } from "effect"
 import type { Delivery, Envelope } from "../../src/Backend.ts"
-import * as MemoryBackend from "../../src/backends/MemoryBackend.ts"
-import type { Gate } from "../../src/Gate.ts"
 import type * as Job from "../../src/Job.ts"
 import type * as Middleware from "../../src/Middleware.ts"
 import type { Outcome } from "../../src/Outcome.ts"
-import type * as TaskGroup from "../../src/TaskGroup.ts"
-import * as Worker from "../../src/Worker.ts"
 
 export const envelopeOf = (over?: Partial<Envelope>): Envelope => ({
   id: "job-1",
@@ -104,15 +99,3 @@ export const retried = (error: unknown): Outcome => ({
   after: 1_000,
   error: String(error)
 })
-
-/** a worker on a memory backend around a test */
-export const withWorker = <
-  Names extends string,
-  const Ms extends ReadonlyArray<Middleware.ForWorker> = readonly [],
-  const Gs extends ReadonlyArray<Gate<any>> = readonly []
->(group: TaskGroup.TaskGroup<Names>, options?: Worker.Options<Ms, Gs>) => Worker.layer(group, options).pipe(
-  Layer.provideMerge(MemoryBackend.layer)
-)
-
-/** lets everything that waits for nothing but its turn run to its end */
-export const settle = TestClock.adjust(0)

@@ -2,13 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
+import * as MemoryBackend from "../../src/backends/MemoryBackend.ts"
 import * as Enqueue from "../../src/Enqueue.ts"
 import * as Timing from "../../src/middleware/Timing.ts"
 import type { Outcome } from "../../src/Outcome.ts"
 import * as Task from "../../src/Task.ts"
 import * as TaskGroup from "../../src/TaskGroup.ts"
 import * as Worker from "../../src/Worker.ts"
-import { Boom, deliveryOf, observe, retried, withWorker } from "./support.ts"
+import { Boom, deliveryOf, observe, retried } from "./support.ts"
 
 class Slow extends Task.make("Slow", {
   payload: { millis: Schema.Number, failing: Schema.Boolean },
@@ -57,7 +58,10 @@ describe("Timing", () => {
         yield* TestClock.adjust("3 hours")
         yield* Worker.stop
       }).pipe(Effect.provide(
-        withWorker(TaskGroup.make(Slow), { concurrency: 1, middleware: [observer, also] }).pipe(Layer.provide(SlowLive))
+        Worker.layer(TaskGroup.make(Slow), { concurrency: 1, middleware: [observer, also] }).pipe(
+          Layer.provide(SlowLive),
+          Layer.provideMerge(MemoryBackend.layer)
+        )
       ))
       assert.deepStrictEqual(
         seen.map((t) => [t.attempt, t.waitMillis, t.runMillis, t.outcome]),

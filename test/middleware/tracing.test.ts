@@ -3,6 +3,7 @@ import { Effect, Exit, Layer, Option, Schedule, Schema, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import { Backend, type Item } from "../../src/Backend.ts"
+import * as MemoryBackend from "../../src/backends/MemoryBackend.ts"
 import { Inspect } from "../../src/Capability.ts"
 import * as Decide from "../../src/Decide.ts"
 import * as Enqueue from "../../src/Enqueue.ts"
@@ -11,7 +12,8 @@ import * as baggage from "../../src/middleware/internal/baggage.ts"
 import * as Tracing from "../../src/middleware/Tracing.ts"
 import * as Task from "../../src/Task.ts"
 import * as TaskGroup from "../../src/TaskGroup.ts"
-import { Boom, envelopeOf, withWorker } from "./support.ts"
+import * as Worker from "../../src/Worker.ts"
+import { Boom, envelopeOf } from "./support.ts"
 
 class Second extends Task.make("Second", { success: Schema.String }) {}
 class First extends Task.make("First", {
@@ -68,8 +70,9 @@ const live = Layer.mergeAll(
 
 /** a worker and a producer with all three parts, under a recording tracer */
 const traced = (recorded: ReturnType<typeof recorder>) =>
-  withWorker(App, { middleware: [Tracing.delivery, Tracing.run] }).pipe(
+  Worker.layer(App, { middleware: [Tracing.delivery, Tracing.run] }).pipe(
     Layer.provide(live),
+    Layer.provideMerge(MemoryBackend.layer),
     Layer.provideMerge(Enqueue.layer(Tracing.enqueue)),
     Layer.provideMerge(recorded.layer)
   )
@@ -126,8 +129,9 @@ describe("Tracing", () => {
         yield* TestClock.adjust("1 second")
         return [headers, fiber.pollUnsafe()] as const
       }).pipe(Effect.provide(
-        withWorker(App, { middleware: [Tracing.delivery, Tracing.run] }).pipe(
+        Worker.layer(App, { middleware: [Tracing.delivery, Tracing.run] }).pipe(
           Layer.provide(live),
+          Layer.provideMerge(MemoryBackend.layer),
           Layer.provideMerge(Enqueue.layer(Tracing.enqueue))
         )
       ))
