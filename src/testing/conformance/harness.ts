@@ -172,13 +172,13 @@ export const refused = Effect.fnUntraced(function*<A, R>(effect: Effect.Effect<A
 export const advance = (millis: number): Effect.Effect<void, never, Harness> =>
   Effect.flatMap(Harness, (harness) => harness.advance(millis))
 
-/** lets time pass in small steps until the fiber has ended; how soon an engine wakes is not promised, that it does is */
+/** lets time pass in small steps, then larger ones, until the fiber has ended: that it ends is promised, not how soon */
 export const ends = Effect.fnUntraced(function*<A, E>(fiber: Fiber.Fiber<A, E>, what: string) {
   const { advance, unit } = yield* Harness
-  for (let step = 0; step < 100; step++) {
+  for (let step = 0; step < 150; step++) {
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return yield* exit
-    yield* advance(unit / 20)
+    yield* advance(step < 100 ? unit / 20 : unit)
   }
-  return yield* fail(`${what} did not end within ${5 * unit} ms`)
+  return yield* fail(`${what} did not end within ${55 * unit} ms`)
 })

@@ -107,13 +107,18 @@ export const settle = Effect.fnUntraced(
   }
 )
 
-/** as a worker does: claims, and waits when there is nothing */
+/** as a worker does: claims, and waits when there is nothing, no longer than the engine advises */
 export const receive = (subscription: Subscription): ReturnType<Subscription["take"]> =>
   Effect.flatMap(subscription.take(1), (deliveries) =>
     deliveries.length > 0
       ? Effect.succeed(deliveries)
       // a false alarm is allowed: it must not keep everybody else from running
-      : Effect.flatMap(Effect.andThen(subscription.await(1), Effect.yieldNow), () => receive(subscription)))
+      : Effect.flatMap(Effect.andThen(waitForWork(subscription, 1), Effect.yieldNow), () => receive(subscription)))
+
+export const waitForWork = (subscription: Subscription, max: number): ReturnType<Subscription["await"]> =>
+  subscription.pollMillis === undefined
+    ? subscription.await(max)
+    : Effect.raceFirst(subscription.await(max), Effect.sleep(subscription.pollMillis))
 
 /** claims until it has so many, as an engine may hand them out in smaller lots */
 export const drain = Effect.fnUntraced(function*(subscription: Subscription, count: number) {

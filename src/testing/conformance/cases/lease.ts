@@ -141,6 +141,9 @@ export const lease = [
       "ExactAttempts"
     ],
     function*() {
+      const { exact } = yield* Harness
+      // every loss takes a lease: where time is real, fewer of them
+      const losses = exact ? 3 : 2
       const s = yield* stage
       const subscription = yield* s.subscribe("w")
       yield* s.publish("a")
@@ -151,8 +154,8 @@ export const lease = [
         retry({ why: "interrupted", attempt: "kept", place: "front" })
       ]
       let spent = 0
-      for (const settlement of settlements) {
-        for (let lost = 0; lost < 3; lost++) {
+      for (const settlement of exact ? settlements : settlements.slice(0, 2)) {
+        for (let lost = 0; lost < losses; lost++) {
           const delivery = yield* takeOne(subscription)
           yield* equal(delivery.unsettled, lost, "unsettled")
           yield* equal(delivery.lostFrom?.worker, lost === 0 ? undefined : "w", "worker that it was lost from")
@@ -160,7 +163,7 @@ export const lease = [
           yield* expire(subscription)
         }
         const delivery = yield* takeOne(subscription)
-        yield* equal(delivery.unsettled, 3, "unsettled")
+        yield* equal(delivery.unsettled, losses, "unsettled")
         yield* settle(subscription, delivery, settlement)
         if (settlement._tag === "Retry" && settlement.attempt === "spent") spent++
       }

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import type { Receipt, Settlement } from "../../../Backend.ts"
 import { equal, Harness, holds, make } from "../harness.ts"
 import { prng } from "../model/random.ts"
-import { dead, names, retry, stage, succeeded } from "../stage.ts"
+import { dead, names, retry, stage, succeeded, waitForWork } from "../stage.ts"
 
 export const load = [
   make("load/every-job-once", [], "each of thousands of jobs is completed once by one of several takers", [
@@ -91,7 +91,7 @@ export const load = [
           if (deliveries.length > 0) {
             yield* subscription.settle(deliveries.map(({ receipt }) => [receipt, succeeded] as const))
           } else {
-            yield* Effect.andThen(subscription.await(7), Effect.yieldNow)
+            yield* Effect.andThen(waitForWork(subscription, 7), Effect.yieldNow)
           }
         }
       })

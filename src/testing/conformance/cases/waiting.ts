@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { ends, equal, Harness, make } from "../harness.ts"
-import { drain, names, receive, retry, settle, stage, succeeded, takeOne } from "../stage.ts"
+import { drain, names, receive, retry, settle, stage, succeeded, takeOne, waitForWork } from "../stage.ts"
 
 export const waiting = [
   make("await/there", [], "who waits while there is work does not wait", [], function*() {
@@ -14,7 +14,7 @@ export const waiting = [
     const subscription = yield* s.subscribe("w")
     yield* s.publish("a")
     yield* ends(
-      yield* Effect.forkChild(subscription.await(1), { startImmediately: true }),
+      yield* Effect.forkChild(waitForWork(subscription, 1), { startImmediately: true }),
       "waiting for a job that is there"
     )
     yield* equal(names(s, yield* drain(subscription, 1)), ["a"], "what is there then")
@@ -36,7 +36,7 @@ export const waiting = [
     for (let round = 0; round < 20; round++) {
       yield* equal(names(s, yield* subscription.take(1)), [], "before")
       yield* s.publish(`${round}`)
-      yield* ends(yield* Effect.forkChild(subscription.await(1), { startImmediately: true }), `wait ${round}`)
+      yield* ends(yield* Effect.forkChild(waitForWork(subscription, 1), { startImmediately: true }), `wait ${round}`)
       const [delivery] = yield* drain(subscription, 1)
       yield* equal(s.name(delivery!.envelope.id), `${round}`, "what is there")
       yield* settle(subscription, delivery!, succeeded)
