@@ -128,7 +128,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   // nothing can be committed by others in a database that only this connection sees
   if (path !== undefined) {
     yield* Effect.forkScoped(poll.run)
-    yield* Effect.forkScoped(Maintenance.checkpoint(engine))
+    yield* Effect.forkScoped(Maintenance.tidy(engine))
   }
   yield* Effect.forkScoped(Maintenance.sweep(engine))
   return Context.make(Backend, core(engine, waits, limits, path)).pipe(

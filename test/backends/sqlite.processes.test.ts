@@ -199,7 +199,7 @@ describe("SQLite among processes", () => {
   it.live("one leader among processes: the next one follows when it gives up, and when it is killed", () =>
     Effect.gen(function*() {
       const filename = join(yield* folder, "queue.db")
-      const env = { LEASE: "600" }
+      const env = { LEASE: "2000" }
       const first = yield* start("lead", [filename, "cron"], env)
       assert.strictEqual(yield* first.line("leads"), "leads 1")
       const second = yield* start("lead", [filename, "cron"], env)
@@ -227,6 +227,30 @@ describe("SQLite among processes", () => {
       assert.deepStrictEqual(integrity(filename), ["ok"])
     }).pipe(Effect.scoped))
 
+  it.live("seven processes write at once: everything is stored once, and the event loop goes on", () =>
+    Effect.gen(function*() {
+      const filename = join(yield* folder, "queue.db")
+      const children = yield* Effect.all(
+        Array.from({ length: 6 }, (_, i) => start("publish", [filename, `p${i}`, "300", "1"]))
+      )
+      yield* Effect.gen(function*() {
+        const backend = yield* Backend
+        for (const child of children) yield* child.line("stored")
+        let worst = 0
+        for (let i = 0; i < 100; i++) {
+          const started = performance.now()
+          yield* Effect.sleep(1)
+          worst = Math.max(worst, performance.now() - started - 1)
+          yield* backend.publish("q", [item(`here-${i}`)])
+        }
+        assert.isBelow(worst, 1_000, "milliseconds that the event loop stood still")
+        for (const child of children) yield* child.line("end")
+        assert.strictEqual((yield* (yield* Capability.Inspect).counts("q")).ready, 6 * 300 + 100)
+      }).pipe(Effect.provide(SqliteBackend.layer({ filename })))
+      assert.deepStrictEqual(integrity(filename), ["ok"])
+      assert.deepStrictEqual(strays(filename), [])
+    }).pipe(Effect.scoped))
+
   it.live("while another process holds the write lock, a call waits and the event loop goes on", () =>
     Effect.gen(function*() {
       const filename = join(yield* folder, "queue.db")
@@ -245,7 +269,7 @@ describe("SQLite among processes", () => {
           last = performance.now()
         }
         assert.isUndefined(publishing.pollUnsafe(), "it waits still")
-        assert.isBelow(worst, 400, "milliseconds that the event loop stood still")
+        assert.isBelow(worst, 1_000, "milliseconds that the event loop stood still")
         yield* child.order
         assert.deepStrictEqual(yield* Fiber.join(publishing), [{ _tag: "Stored" }])
       }).pipe(Effect.provide(SqliteBackend.layer({ filename })))

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -16,7 +17,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { Backend, type BackendError, type Item, type Subscription } from "windlass/Backend"
+import { Backend, type BackendError, type Item, type Settlement, type Subscription } from "windlass/Backend"
 import * as SqliteBackend from "windlass/backends/SqliteBackend"
 import * as Capability from "windlass/Capability"
 import { Connection } from "../../src/backends/sqlite/connection.ts"
@@ -29,6 +30,8 @@ const item = (id: string, options: Partial<Item> = {}): Item => ({
   envelope: { id, task: "T", version: 1, payload: "{}", headers: {}, origin: "user" },
   ...options
 })
+
+const succeeded: Settlement = { _tag: "Complete", how: "succeeded", exit: undefined, reason: undefined }
 
 const newFile = Effect.map(folder, (path) => join(path, "queue.db"))
 
@@ -224,6 +227,32 @@ describe("the file", () => {
       )
     }))
 
+  it.effect("a file that was large gives its space back when nothing happens", () =>
+    Effect.gen(function*() {
+      const filename = yield* newFile
+      yield* use(
+        filename,
+        Effect.gen(function*() {
+          const backend = yield* Backend
+          const subscription = yield* backend.subscribe("q", { worker: "w" })
+          const payload = JSON.stringify("x".repeat(20_000))
+          yield* backend.publish(
+            "q",
+            Array.from({ length: 300 }, (_, i) => {
+              const job = item(`job ${i}`)
+              return { ...job, envelope: { ...job.envelope, payload } }
+            })
+          )
+          const deliveries = yield* subscription.take(300)
+          yield* TestClock.adjust("10 seconds")
+          assert.isAbove(statSync(filename).size, 6_000_000)
+          yield* subscription.settle(deliveries.map(({ receipt }) => [receipt, succeeded]))
+          yield* TestClock.adjust("1 hour")
+          assert.isBelow(statSync(filename).size, 2_000_000)
+        })
+      )
+    }))
+
   it.effect("options come from the configuration", () =>
     Effect.gen(function*() {
       const filename = yield* newFile
@@ -351,6 +380,39 @@ describe("two layers of one process on one file", () => {
       yield* Scope.close(scope, Exit.void)
       assert.deepStrictEqual(yield* Fiber.join(next), { epoch: 2 })
     }).pipe(Effect.scoped))
+})
+
+describe("a leader", () => {
+  it.effect("that lost its lease says so, and leaves the next one its seat", () =>
+    Effect.gen(function*() {
+      const filename = yield* newFile
+      const warnings: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (logLevel === "Warn") warnings.push(String(message))
+      })
+      yield* use(
+        filename,
+        Effect.gen(function*() {
+          const leader = yield* Capability.Leader
+          const scope = yield* Scope.make()
+          assert.deepStrictEqual(yield* Scope.provide(leader.hold("cron"), scope), { epoch: 1 })
+          yield* TestClock.adjust("1 hour")
+          assert.deepStrictEqual(warnings, [])
+          // as if this process had stood still, and another had taken the seat
+          yield* byHand(filename, "UPDATE leader SET holder = 'other', epoch = 2, expires = 9e12")
+          yield* TestClock.adjust("10 seconds")
+          assert.strictEqual(warnings.length, 1)
+          assert.include(warnings[0], "was lost")
+          yield* Scope.close(scope, Exit.void)
+        })
+      ).pipe(Effect.provide(Logger.layer([logger])))
+      const database = new DatabaseSync(filename)
+      assert.deepStrictEqual({ ...database.prepare("SELECT holder, epoch FROM leader").get() }, {
+        holder: "other",
+        epoch: 2
+      })
+      database.close()
+    }))
 })
 
 describe("the virtual clock", () => {

@@ -10,7 +10,8 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type { BackendError } from "../../Backend.ts"
-import { fromCause, isBusy, refusal, type Stage } from "./errors.ts"
+import { codeOf, fromCause, isBusy, refusal, type Stage } from "./errors.ts"
+import { pragma } from "./open.ts"
 
 /** a prepared statement whose rows come as arrays: cheaper than objects, for the statements of the hot path */
 export interface Rows<Row extends ReadonlyArray<unknown>> {
@@ -107,19 +108,29 @@ export class Connection {
     return this.attempt(operation, () => run(this.now()))
   }
 
-  /** best effort: moves the write-ahead log into the database, empties it, and gives free pages back */
-  tidy(pages: number): void {
+  /** best effort: moves the write-ahead log into the database and empties it */
+  checkpoint(): void {
     try {
-      if (pages > 0) this.database.exec(`PRAGMA incremental_vacuum(${pages})`)
       this.database.exec("PRAGMA wal_checkpoint(TRUNCATE)")
     } catch {
       // somebody else reads or writes: they, or the next time, will do it
     }
   }
 
+  /** best effort: gives up to `step` unused pages back to the file system when there are more than `keep` */
+  shrink(keep: number, step: number): boolean {
+    try {
+      if (pragma(this.database, "freelist_count") <= keep) return false
+      this.database.exec(`PRAGMA incremental_vacuum(${step})`)
+      return true
+    } catch {
+      return false
+    }
+  }
+
   close(): void {
     if (!this.database.isOpen) return
-    this.tidy(0)
+    this.checkpoint()
     this.database.close()
   }
 
@@ -181,6 +192,8 @@ export class Connection {
     if (!this.database.isOpen) {
       return Effect.fail(refusal(this.name, operation, `${this.filename} was closed when the scope of its layer ended`))
     }
+    // not SQLite's: a bug, or an argument that is against its type
+    if (codeOf(cause) === undefined) return Effect.die(cause)
     if (!isBusy(cause) || stage === "commit" || this.now() >= deadline) {
       return Effect.fail(fromCause(this.name, operation, this.filename, cause, stage))
     }

@@ -9,17 +9,18 @@ import type { Engine } from "./engine.ts"
 import * as Pace from "./pace.ts"
 
 /** forgotten in one transaction: a few milliseconds */
-const step = 500
+const batch = 500
 /** milliseconds */
 const sweepEvery = 60_000
 const lookEvery = 5_000
-/** pages given back to the file system at a time */
-const pages = 1_000
+/** pages: what stays for reuse, and what is given back to the file system at a time */
+const kept = 256
+const step = 1_000
 
 const sweepOnce = (engine: Engine): Effect.Effect<void> =>
-  engine.connection.write("retention", (now) => engine.ending.sweep(now, step) + engine.keys.sweep(now, step)).pipe(
+  engine.connection.write("retention", (now) => engine.ending.sweep(now, batch) + engine.keys.sweep(now, batch)).pipe(
     Effect.flatMap((swept) =>
-      swept >= step ? Effect.andThen(Effect.yieldNow, Effect.suspend(() => sweepOnce(engine))) : Effect.void
+      swept >= batch ? Effect.andThen(Effect.yieldNow, Effect.suspend(() => sweepOnce(engine))) : Effect.void
     ),
     // nobody asked for it, and it is tried again
     Effect.catch((error) => Effect.logDebug("windlass: retention was put off", error))
@@ -32,8 +33,11 @@ export const sweep = (engine: Engine): Effect.Effect<never> =>
     Effect.suspend(() => engine.isSweepDue() ? sweepOnce(engine) : Effect.void)
   )
 
-/** when this connection has written and then paused, the log goes back into the database and is emptied */
-export const checkpoint = (engine: Engine): Effect.Effect<never> => {
+/**
+ * When this connection has written and then paused, the log goes back into the database and is emptied; then a database
+ * that was larger once shrinks, a little at a time.
+ */
+export const tidy = (engine: Engine): Effect.Effect<never> => {
   const { connection } = engine
   let seen = connection.writes
   let clean = connection.writes
@@ -44,8 +48,9 @@ export const checkpoint = (engine: Engine): Effect.Effect<never> => {
       const idle = seen === connection.writes
       seen = connection.writes
       if (!idle || clean === seen) return
-      clean = seen
-      connection.tidy(pages)
+      const shrunk = connection.shrink(kept, step)
+      connection.checkpoint()
+      if (!shrunk) clean = seen
     })
   )
 }

@@ -53,6 +53,14 @@ export const make = (
     })
     const work = until(waits, Wake.queue(queue), ask)
 
+    // an empty queue is asked without the write lock
+    const take = (max: number) =>
+      refuse(closed("take")) ??
+        Effect.flatMap(
+          mayTake,
+          (may) => may ? connection.write("take", (now) => claim(max, now)) : Effect.succeed(none)
+        )
+
     return {
       lease: {
         _tag: "Timed",
@@ -62,19 +70,16 @@ export const make = (
             ? Effect.succeed([])
             : connection.write("extend", (now) => engine.settling.extend(receipts, now))
       },
-      // an empty queue is asked without the write lock
-      take: (max: number) =>
-        refuse(closed("take")) ??
-          Effect.flatMap(mayTake, (may) =>
-            may ? connection.write("take", (now) => claim(max, now)) : Effect.succeed(none)),
+      take,
       // also after the scope has ended: a receipt is all that it needs
       settle: (items: ReadonlyArray<readonly [Receipt, Settlement]>) =>
         refuse(settleRefused(connection.name, limits, items.length)) ??
-          (items.length === 0 ? Effect.succeed([]) : connection.write("settle", (now) =>
-            engine.settle(items, now))),
+          (items.length === 0 ? Effect.succeed([]) : connection.write("settle", (now) => engine.settle(items, now))),
       exchange: (items: ReadonlyArray<readonly [Receipt, Settlement]>, max: number) =>
         refuse(closed("exchange") ?? settleRefused(connection.name, limits, items.length)) ??
-          connection.write("exchange", (now) => [engine.settle(items, now), claim(max, now)] as const),
+          (items.length === 0
+            ? Effect.map(take(max), (deliveries) => [[], deliveries] as const)
+            : connection.write("exchange", (now) => [engine.settle(items, now), claim(max, now)] as const)),
       // the poll for other processes is inside `await`
       pollMillis: undefined,
       await: () => refuse(closed("await")) ?? work,
