@@ -13,8 +13,8 @@ export interface Report {
   readonly cause?: string
 }
 
-/** A parser quotes what it could not parse. */
-const malformed = "the payload is not JSON"
+/** Said instead of the parser's message, which quotes what it could not parse. */
+export const malformed = "the payload is not JSON"
 
 export const reportOf = (outcome: Outcome): Report | undefined => {
   switch (outcome._tag) {
@@ -44,6 +44,13 @@ export const isMalformed = (outcome: Outcome): boolean =>
 export const causeOf = (outcome: Outcome): Cause.Cause<unknown> | undefined =>
   "cause" in outcome ? outcome.cause : undefined
 
+/** What its failures may be, by the task's definition. */
+export const errorsOf = ({ definition }: Observed): ReadonlyArray<SchemaAST.AST> =>
+  definition === undefined ? [] : [
+    definition.errorSchema.ast,
+    ...definition.middleware.flatMap((m) => "error" in m ? [m.error.ast] : [])
+  ]
+
 /**
  * What a text about this job may quote and must not, of its payload, its headers and its errors; and the payload without
  * that, undefined when it was not decoded.
@@ -56,10 +63,7 @@ export const secretsOf = (
   const secrets = new Secrets()
   const { definition } = job
   const schema = definition === undefined ? [] : [definition.payloadSchema.ast]
-  const errors = definition === undefined ? [] : [
-    definition.errorSchema.ast,
-    ...definition.middleware.flatMap((m) => "error" in m ? [m.error.ast] : [])
-  ]
+  const errors = errorsOf(job)
   mask(job.delivery.envelope.headers, [], fields, secrets)
   let payload: unknown = undefined
   if (job.payload !== undefined) payload = mask(job.payload, schema, fields, secrets)
