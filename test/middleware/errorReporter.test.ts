@@ -146,7 +146,8 @@ describe("ErrorReporter", () => {
         fc.constantFrom("fail", "die", "nested", "field", "thrown text"),
         async (card, how) => {
           const { got, layer } = reporter()
-          const quote = `card ${card}, ${JSON.stringify({ card })}`
+          const hooked: Array<ErrorReporter.Report> = []
+          const quote = `card ${card}, ${JSON.stringify({ card })}\nand ${card}`
           const cause = how === "fail"
             ? Cause.fail(new Boom({ why: quote }))
             : how === "die"
@@ -157,11 +158,11 @@ describe("ErrorReporter", () => {
             ? Cause.fail(Object.assign(new Error("x"), { request: { body: quote, parts: [card] } }))
             : Cause.fail(quote)
           await Effect.runPromise(observe(
-            ErrorReporter.observer({ payload: true }),
+            ErrorReporter.observer({ payload: true, onReport: (report) => void hooked.push(report) }),
             { _tag: "Dead", reason: "failed", cause, error: "x", encoded: undefined },
             { payload: { card, how: "ok" }, definition: Charge }
           ).pipe(Effect.provide(layer)))
-          const text = got.map((one) => told(one.error) + JSON.stringify(one.attributes)).join("\n")
+          const text = [...got, ...hooked].map((one) => told(one.error) + JSON.stringify(one.attributes)).join("\n")
           assert.strictEqual(got.length, 1)
           if (import.meta.url.includes(card) || "<secret>".includes(card)) return
           cases++
