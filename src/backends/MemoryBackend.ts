@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -58,13 +59,15 @@ export const defaults = {
 } as const
 
 /**
- * The memory backend with options. Each build of the layer is a queue system of its own.
+ * What the layers of this module supply.
  *
- * @category layers
+ * @category models
  * @since 0.1.0
  */
-export const layerWith = (options: Options): Layer.Layer<Backend | Capability.AllButTransactional> =>
-  Layer.effectContext(Effect.map(Clock.clockWith(Effect.succeed), (clock) => {
+export type Services = Backend | Capability.AllButTransactional
+
+const make = (options: Options): Effect.Effect<Context.Context<Services>> =>
+  Effect.map(Clock.clockWith(Effect.succeed), (clock) => {
     const name = options.name ?? defaults.name
     const limits: Limits = { ...defaults.limits, ...options.limits }
     const engine = new Engine({
@@ -86,7 +89,24 @@ export const layerWith = (options: Options): Layer.Layer<Backend | Capability.Al
       Context.add(Capability.Leader, abilities.leader()),
       Context.add(Capability.DeadLetter, abilities.deadLetter(engine, clock))
     )
-  }))
+  })
+
+/**
+ * The memory backend with options. Each build of the layer is a queue system of its own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerWith = (options: Options): Layer.Layer<Services> => Layer.effectContext(make(options))
+
+/**
+ * As `layerWith`, with options that are read from the configuration.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (options: Config.Wrap<Options>): Layer.Layer<Services, Config.ConfigError> =>
+  Layer.effectContext(Effect.flatMap(Config.unwrap(options), make))
 
 /**
  * The memory backend as it is by default.
@@ -94,4 +114,4 @@ export const layerWith = (options: Options): Layer.Layer<Backend | Capability.Al
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Backend | Capability.AllButTransactional> = layerWith({})
+export const layer: Layer.Layer<Services> = layerWith({})

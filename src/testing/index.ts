@@ -5,5 +5,6 @@
  * @since 0.1.0
  */
 export * as Conformance from "./Conformance.ts"
+export * as Faults from "./Faults.ts"
 export * as Harness from "./Harness.ts"
 export * as TestWorker from "./TestWorker.ts"

@@ -162,4 +162,48 @@ describe("the memory backend", () => {
       yield* TestClock.adjust(1)
       yield* Fiber.join(on)
     }).pipe(Effect.provide(MemoryBackend.layer)))
+
+  it.effect("who is woken runs after the call that woke it, never inside of it", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      const cancel = yield* Capability.Cancel
+      const results = yield* Capability.Results
+      const log: Array<string> = []
+      const worker = (name: string) =>
+        Effect.gen(function*() {
+          const subscription = yield* backend.subscribe("q", { worker: name })
+          // no step of this loop yields
+          for (;;) {
+            const deliveries = yield* subscription.take(1)
+            if (deliveries.length === 0) yield* subscription.await(1)
+            else {
+              log.push(`${deliveries[0]!.envelope.id} taken`)
+              yield* subscription.settle([[deliveries[0]!.receipt, done]])
+            }
+          }
+        })
+      const workers = yield* Effect.forEach(["one", "two"], (name) =>
+        Effect.forkChild(worker(name), { startImmediately: true }))
+      const waiting = yield* Effect.forkChild(
+        Effect.tap(results.await("late"), () =>
+          Effect.sync(() => log.push("result heard"))),
+        { startImmediately: true }
+      )
+      for (const id of ["a", "b"]) {
+        yield* Effect.map(backend.publish("q", [{ envelope: envelope(id) }]), () => log.push(`${id} published`))
+        yield* Effect.yieldNow
+      }
+      yield* backend.publish("q", [{ envelope: envelope("late"), due: { _tag: "After", millis: 1000 } }])
+      yield* Effect.map(cancel.request("late"), () => log.push("late cancelled"))
+      yield* Fiber.join(waiting)
+      assert.deepStrictEqual(log, [
+        "a published",
+        "a taken",
+        "b published",
+        "b taken",
+        "late cancelled",
+        "result heard"
+      ])
+      yield* Fiber.interruptAll(workers)
+    }).pipe(Effect.provide(MemoryBackend.layer)))
 })

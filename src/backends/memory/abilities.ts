@@ -30,7 +30,7 @@ export const results = (engine: Engine, clock: Clock.Clock): Context.Service.Sha
       if (job !== undefined && !job.live) {
         return resume(Effect.succeed(ended(job)))
       }
-      const forget = engine.whenEnded(id, (result) => resume(Effect.succeed(result)))
+      const forget = engine.listeners.add(id, (result) => resume(Effect.succeed(result)))
       return Effect.sync(forget)
     })
 })
@@ -64,12 +64,12 @@ export const inspect = (engine: Engine, clock: Clock.Clock): Context.Service.Sha
 }
 
 export const cancel = (engine: Engine, clock: Clock.Clock): Context.Service.Shape<typeof Capability.Cancel> => ({
-  request: (id) => Effect.sync(() => engine.cancel(id, clock.currentTimeMillisUnsafe()))
+  request: (id) => engine.outbox.sync(() => engine.cancel(id, clock.currentTimeMillisUnsafe()))
 })
 
 export const pause = (engine: Engine): Context.Service.Shape<typeof Capability.Pause> => ({
   set: (name, paused) =>
-    Effect.sync(() => {
+    engine.outbox.sync(() => {
       const queue = engine.queue(name)
       queue.paused = paused
       queue.wake()
@@ -101,7 +101,7 @@ export const deadLetter = (engine: Engine, clock: Clock.Clock): Context.Service.
         return pages(engine.queues.get(name)?.dead.values() ?? [], () => true)
       }),
     retry: (id) =>
-      Effect.sync(() => {
+      engine.outbox.sync(() => {
         const now = clock.currentTimeMillisUnsafe()
         engine.sweep(now)
         const job = engine.jobs.get(id)
@@ -110,7 +110,7 @@ export const deadLetter = (engine: Engine, clock: Clock.Clock): Context.Service.
         return true
       }),
     redrive: (name, options) =>
-      Effect.sync(() => {
+      engine.outbox.sync(() => {
         const now = clock.currentTimeMillisUnsafe()
         const jobs = dead(name, now).filter((job) =>
           (options?.task === undefined || job.envelope.task === options.task) &&

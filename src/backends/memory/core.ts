@@ -16,17 +16,14 @@ import * as waiting from "./waiting.ts"
 /** hints that nobody reads are dropped, oldest first: the lease's `extend` says the same */
 const abortHints = 1024
 
-const attempt = <A>(
-  refused: (() => BackendError | undefined) | undefined,
-  run: () => A
-): Effect.Effect<A, BackendError> =>
-  Effect.suspend(() => {
-    const error = refused?.()
-    return error === undefined ? Effect.succeed(run()) : Effect.fail(error)
-  })
-
 export const core = (engine: Engine, clock: Clock.Clock, name: string, limits: Limits): Shape => {
   const now = () => clock.currentTimeMillisUnsafe()
+
+  const attempt = <A>(refused: () => BackendError | undefined, run: () => A): Effect.Effect<A, BackendError> =>
+    engine.outbox.step((): Effect.Effect<A, BackendError> => {
+      const error = refused()
+      return error === undefined ? Effect.succeed(run()) : Effect.fail(error)
+    })
 
   const makeSubscription = (
     queueName: string,

@@ -55,7 +55,7 @@ export const refused = (
         `publish them in several batches`
     )
   }
-  for (const { due, envelope, priority } of items) {
+  for (const { due, envelope, keepResult, priority, unique } of items) {
     const job = `job ${envelope.id} of task ${envelope.task}`
     if (!fits(envelope, limits.payloadBytes)) {
       return refuse(
@@ -84,6 +84,12 @@ export const refused = (
         `${job} has priority ${priority}, the ${backend} backend takes whole numbers from ${priorities.min} to ` +
           `${priorities.max}`
       )
+    }
+    if (keepResult !== undefined && Number.isNaN(keepResult)) {
+      return refuse(backend, "publish", `${job} asks to keep its result for ${keepResult} ms, which is no duration`)
+    }
+    if (unique !== undefined && typeof unique.until === "object" && Number.isNaN(unique.until.millis)) {
+      return refuse(backend, "publish", `${job} holds its key for ${unique.until.millis} ms, which is no duration`)
     }
   }
   return undefined

@@ -5,28 +5,23 @@
  * @since 0.1.0
  */
 import type { Delivery, Held, Item, Published, Receipt, Settled, Settlement } from "../../Backend.ts"
-import type { Counts, HistoryEvent, Result } from "../../Capability.ts"
+import type { Counts } from "../../Capability.ts"
+import { cancelled, type Ending, endingOf, Listeners } from "./ending.ts"
 import { Heap } from "./heap.ts"
 import { delivery, Job, type Owner } from "./job.ts"
 import { JobQueue, type Settings } from "./jobQueue.ts"
 import { Keys } from "./keys.ts"
-
-interface Ending {
-  readonly how: "succeeded" | "discarded" | "aborted" | "dead"
-  readonly event: HistoryEvent["event"]
-  readonly detail: string | undefined
-  readonly reason: string | undefined
-  readonly error: string | undefined
-  readonly exit: string | undefined
-}
+import { Outbox } from "./outbox.ts"
 
 export class Engine {
   readonly queues = new Map<string, JobQueue>()
   readonly jobs = new Map<string, Job>()
   readonly settings: Settings
+  readonly outbox = new Outbox()
+  /** who waits for the end of a job */
+  readonly listeners = new Listeners(this.outbox)
   private readonly keys = new Keys()
   private readonly ended = new Heap<Job, "timeSlot">("timeSlot", (a, b) => a.time < b.time)
-  private readonly onEnd = new Map<string, Set<(result: Result) => void>>()
   private fences = 0
 
   constructor(settings: Settings) {
@@ -35,7 +30,7 @@ export class Engine {
 
   queue(name: string): JobQueue {
     let queue = this.queues.get(name)
-    if (queue === undefined) this.queues.set(name, queue = new JobQueue(name, this.settings))
+    if (queue === undefined) this.queues.set(name, queue = new JobQueue(name, this.settings, this.outbox))
     return queue
   }
 
@@ -185,17 +180,6 @@ export class Engine {
     }
   }
 
-  /** calls back when the job has ended; returns how to take that back */
-  whenEnded(id: string, callback: (result: Result) => void): () => void {
-    let callbacks = this.onEnd.get(id)
-    if (callbacks === undefined) this.onEnd.set(id, callbacks = new Set())
-    callbacks.add(callback)
-    return () => {
-      callbacks.delete(callback)
-      if (callbacks.size === 0 && this.onEnd.get(id) === callbacks) this.onEnd.delete(id)
-    }
-  }
-
   private held(receipt: Receipt): Job | undefined {
     const job = this.jobs.get(receipt.id)
     return job !== undefined && job.phase === "active" && job.fence === receipt.fence ? job : undefined
@@ -318,40 +302,9 @@ export class Engine {
     } else {
       this.jobs.delete(job.id)
     }
-    const callbacks = this.onEnd.get(job.id)
-    if (callbacks !== undefined) {
-      this.onEnd.delete(job.id)
-      for (const callback of callbacks) callback({ state: ending.how, reason: ending.reason, exit: ending.exit })
-    }
+    this.listeners.tell(job.id, { state: ending.how, reason: ending.reason, exit: ending.exit })
   }
 }
 
 const stored: Published = { _tag: "Stored" }
 const skipped: Published = { _tag: "Skipped" }
-
-const cancelled: Ending = {
-  how: "aborted",
-  event: "cancelled",
-  detail: undefined,
-  reason: "cancelled",
-  error: undefined,
-  exit: undefined
-}
-
-/** a retry that comes here is of a job whose abort was requested */
-const endingOf = (settlement: Settlement): Ending => {
-  switch (settlement._tag) {
-    case "Complete": {
-      const { exit, how, reason } = settlement
-      return { how, event: how, detail: reason, reason, error: undefined, exit }
-    }
-    case "Dead": {
-      const { error, exit, reason } = settlement
-      return { how: "dead", event: "dead", detail: error ?? reason, reason, error, exit }
-    }
-    case "Retry": {
-      const { error } = settlement
-      return { how: "aborted", event: "aborted", detail: error, reason: "abort requested", error, exit: undefined }
-    }
-  }
-}

@@ -10,6 +10,7 @@ import * as Group from "./group.ts"
 import { Heap } from "./heap.ts"
 import type { Job, Owner } from "./job.ts"
 import type { Hold } from "./keys.ts"
+import type { Outbox } from "./outbox.ts"
 import { Ready } from "./ready.ts"
 
 /** all in milliseconds */
@@ -41,6 +42,7 @@ export class JobQueue {
   readonly waiters = new Set<Waiter>()
   private readonly groups = new Map<string, Group.Group>()
   private readonly settings: Settings
+  private readonly outbox: Outbox
   private front = 0
   private back = 0
   paused = false
@@ -48,9 +50,10 @@ export class JobQueue {
   readyCount = 0
   activeCount = 0
 
-  constructor(name: string, settings: Settings) {
+  constructor(name: string, settings: Settings, outbox: Outbox) {
     this.name = name
     this.settings = settings
+    this.outbox = outbox
   }
 
   /** whether the encoded exit of a successful job is kept, even if nobody asked for its result */
@@ -188,7 +191,7 @@ export class JobQueue {
     if (this.waiters.size === 0) return
     const next = this.nextChange()
     for (const waiter of this.waiters) {
-      if (next < waiter.until) waiter.latch.openUnsafe()
+      if (next < waiter.until) this.outbox.add(() => waiter.latch.openUnsafe())
     }
   }
 
