@@ -556,21 +556,52 @@ describe("the engine on a connection", () => {
       assert.strictEqual(value(open_), 0)
     }))
 
-  it.effect("a wake-up that was asked for in a transaction comes after its commit, and not when it failed", () =>
+  it.effect("what a transaction wants done comes after its commit, and not when it failed", () =>
     Effect.gen(function*() {
       const database = schema(new DatabaseSync(":memory:"))
       const connection = yield* open(database)
       const heard: Array<string> = []
-      yield* connection.write(
-        "one",
-        () => connection.after(() => heard.push(database.isTransaction ? "inside" : "after"))
-      )
+      const ask = (name: string) => {
+        connection.after(() => heard.push(`${name} ${database.isTransaction ? "inside" : "noted"}`))
+        connection.tell(() => heard.push(`${name} ${database.isTransaction ? "inside" : "told"}`))
+      }
+      yield* Effect.map(connection.write("one", () => ask("one")), () => heard.push("one returned"))
+      yield* Effect.yieldNow
       yield* Effect.flip(connection.write("two", () => {
-        connection.after(() => heard.push("never"))
+        ask("two")
         throw Object.assign(new Error("no"), { errcode: 1 })
       }))
       yield* connection.write("three", () => {})
-      assert.deepStrictEqual(heard, ["after"])
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(heard, ["one noted", "one returned", "one told"])
       database.close()
     }))
+
+  it.effect("who is woken runs after the call that woke it, never inside of it", () =>
+    use(
+      ":memory:",
+      Effect.gen(function*() {
+        const backend = yield* Backend
+        const subscription = yield* backend.subscribe("q", { worker: "w" })
+        const log: Array<string> = []
+        const result = yield* Effect.forkChild(
+          Effect.map((yield* Capability.Results).await("a"), ({ state }) => log.push(state)),
+          { startImmediately: true }
+        )
+        const worker = yield* Effect.forkChild(
+          Effect.gen(function*() {
+            yield* subscription.await(1)
+            const [delivery] = yield* subscription.take(1)
+            log.push("taken")
+            yield* subscription.settle([[delivery!.receipt, succeeded]])
+            log.push("settled")
+          }),
+          { startImmediately: true }
+        )
+        yield* Effect.map(backend.publish("q", [item("a")]), () => log.push("published"))
+        yield* Fiber.join(worker)
+        yield* Fiber.join(result)
+        assert.deepStrictEqual(log, ["published", "taken", "settled", "succeeded"])
+      })
+    ))
 })

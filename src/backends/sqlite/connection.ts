@@ -7,6 +7,7 @@
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import type { BackendError } from "../../Backend.ts"
@@ -49,8 +50,10 @@ export class Connection {
   readonly keepsNul: boolean
   /** write transactions that this connection committed */
   writes = 0
-  /** what the running transaction wants done when it is durable: wake-ups */
+  /** what the running transaction wants noted when it is durable */
   private afterCommit: Array<() => void> = []
+  /** whom it concerns */
+  private messages: Array<() => void> = []
 
   constructor(
     database: DatabaseSync,
@@ -88,9 +91,17 @@ export class Connection {
     return Math.floor(this.clock.currentTimeMillisUnsafe())
   }
 
-  /** called inside a transaction: `run` is called once it is durable, and never if it is not */
+  /** called inside a transaction: `run` is called as soon as it is durable, and never if it is not */
   after(run: () => void): void {
     this.afterCommit.push(run)
+  }
+
+  /**
+   * Called inside a transaction: `run`, which wakes somebody, is called on the scheduler when it is durable, or may be.
+   * Resuming a fiber runs it at once; so who is woken runs after the call that woke it, and never inside of it.
+   */
+  tell(run: () => void): void {
+    this.messages.push(run)
   }
 
   /** one write transaction. When the effect has succeeded it is durable; when it has failed, nothing was changed */
@@ -148,6 +159,7 @@ export class Connection {
     } catch (cause) {
       // still inside the transaction: it can be taken back, so it certainly did not happen
       const undone = this.database.isOpen && this.database.isTransaction && this.undo()
+      this.afterCommit = []
       throw new Failed(cause, undone ? "before" : "commit")
     }
     if (begin === this.begin) this.writes++
@@ -159,8 +171,18 @@ export class Connection {
     return result
   }
 
+  private deliver(fiber: Fiber.Fiber<unknown, unknown>): void {
+    if (this.messages.length === 0) return
+    const messages = this.messages
+    this.messages = []
+    fiber.currentDispatcher.scheduleTask(() => {
+      for (const message of messages) message()
+    }, 0)
+  }
+
   private undo(): boolean {
     this.afterCommit = []
+    this.messages = []
     // SQLite takes some failures back by itself (disk full, I/O errors)
     if (!this.database.isTransaction) return true
     try {
@@ -172,12 +194,22 @@ export class Connection {
   }
 
   private attempt<A>(operation: string, run: () => A): Effect.Effect<A, BackendError> {
-    return Effect.suspend(() => {
+    return this.once(run, (cause) => this.recover(operation, run, cause, this.now() + this.lockTimeout, 0))
+  }
+
+  private once<A>(
+    run: () => A,
+    failed: (cause: unknown) => Effect.Effect<A, BackendError>
+  ): Effect.Effect<A, BackendError> {
+    return Effect.withFiber((fiber) => {
+      let answer: Effect.Effect<A, BackendError>
       try {
-        return Effect.succeed(run())
+        answer = Effect.succeed(run())
       } catch (cause) {
-        return this.recover(operation, run, cause, this.now() + this.lockTimeout, 0)
+        answer = failed(cause)
       }
+      this.deliver(fiber)
+      return answer
     })
   }
 
@@ -199,15 +231,9 @@ export class Connection {
     }
     // jitter, or the waiting processes would meet again
     return Effect.flatMap(Random.next, (random) =>
-      Effect.flatMap(
+      Effect.andThen(
         this.clock.sleep(Duration.millis(1 + Math.min(2 ** tries, 16) * random)),
-        () => {
-          try {
-            return Effect.succeed(run())
-          } catch (cause) {
-            return this.recover(operation, run, cause, deadline, tries + 1)
-          }
-        }
+        this.once(run, (cause) => this.recover(operation, run, cause, deadline, tries + 1))
       ))
   }
 }

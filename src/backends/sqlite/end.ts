@@ -146,7 +146,7 @@ export class End {
 
   /** those who wait in this process hear of it once it is durable, also when the result is not kept */
   tell(id: string, result: Result): void {
-    if (this.wake.isAwaited(id)) this.connection.after(() => this.wake.ended(id, result))
+    if (this.wake.isAwaited(id)) this.connection.tell(() => this.wake.ended(id, result))
   }
 
   /** removes every trace of a job that is in no place */

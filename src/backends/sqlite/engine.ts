@@ -98,7 +98,7 @@ export class Engine {
     if (job.state !== null) return "TooLate"
     if (this.activeJob.get(job.num) !== undefined) {
       this.requestAbort.run(job.num)
-      this.connection.after(() => this.wake.signal(Wake.aborts))
+      this.connection.tell(() => this.wake.signal(Wake.aborts))
       return "Requested"
     }
     this.place.leave(job, job.due)
@@ -125,6 +125,6 @@ export class Engine {
 
   /** those who wait for work of the queue look again once the transaction is durable */
   wakeQueue(queue: number): void {
-    this.connection.after(() => this.wake.signal(Wake.queue(queue)))
+    this.connection.tell(() => this.wake.signal(Wake.queue(queue)))
   }
 }

@@ -35,7 +35,7 @@ export const leader = (engine: Engine, waits: Waits): Context.Service.Shape<type
       held = false
       return connection.write("leader", () => {
         giveUp.run(name, holder)
-        connection.after(() => wake.signal(Wake.leader(name)))
+        connection.tell(() => wake.signal(Wake.leader(name)))
       }).pipe(
         Effect.catch((error) => Effect.logWarning(`windlass: leader "${name}" is free when its lease ends`, error))
       )
