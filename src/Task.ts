@@ -298,8 +298,8 @@ export interface Options<
 }
 
 /**
- * Defines a task. Throws {@link InvalidTask} when the definition cannot work (the same middleware twice, a version
- * without an up-cast to it).
+ * Defines a task. Throws {@link InvalidTask} when the definition cannot work (the same middleware twice, an up-cast that
+ * leads past the version).
  *
  * @category constructors
  * @since 0.1.0

@@ -39,7 +39,7 @@ export const makeCodecs = (
       const up = upcast[v]
       if (up === undefined) {
         throw new Error(
-          `task ${task._tag} has version ${task.version} and no up-cast of version ${v}, which job has: add upcast[${v}]`
+          `task ${task._tag} has version ${task.version} and no up-cast of version ${v}, which a stored job has: add upcast[${v}]`
         )
       }
       payload = up(payload)
