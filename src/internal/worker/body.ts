@@ -24,8 +24,9 @@ export const body =
       }
       // a fork is the handler's: fresh for every run of the body
       job.forks = undefined
-      const inner = withScope(job, Effect.suspend(() => handler(payload)))
-      const fiber = Effect.runForkWith(parent.context)(withForks(job, inner) as Effect.Effect<unknown, unknown>)
+      // forks are joined before the scope closes: they may use what the handler acquired
+      const inner = withScope(job, withForks(job, Effect.suspend(() => handler(payload))))
+      const fiber = Effect.runForkWith(parent.context)(inner as Effect.Effect<unknown, unknown>)
       const done = fiber.pollUnsafe()
       if (done !== undefined) { // it ran synchronously: nothing to interrupt
         if (job.stopping !== undefined && Exit.hasInterrupts(done)) job.cut = true
