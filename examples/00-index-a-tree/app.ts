@@ -4,7 +4,7 @@ import * as NodePath from "@effect/platform-node/NodePath"
 import { Cause, Effect, FileSystem, Layer, Logger, Path, References, Stream } from "effect"
 import { type Backend, Capability, type Task, Worker } from "windlass"
 import * as SqliteBackend from "windlass/backends/SqliteBackend"
-import { drive, queue, type State } from "./drive.ts"
+import { begin, queue, type State, untilDone } from "./drive.ts"
 import { IndexFileLive, WalkDirectoryLive } from "./handlers.ts"
 import * as Implementations from "./middleware.ts"
 import type { Options } from "./options.ts"
@@ -24,6 +24,8 @@ export interface Place {
   /** how to start this program again, and how to ask its index, as commands */
   readonly again: string
   readonly ask: string
+  /** the index in a file */
+  readonly store: (filename: string) => Layer.Layer<Store.Index, Store.IndexError>
 }
 
 export const layer = (
@@ -53,10 +55,11 @@ export const layer = (
       Layer.provide(Implementations.layer)
     )
 
-    return Layer.effectDiscard(drive({ root, progress, state })).pipe(
+    return Layer.effectDiscard(Effect.forkScoped(untilDone(progress, state))).pipe(
       Layer.provideMerge(worker),
+      Layer.provide(begin(root, progress)),
       Layer.provide(Layer.effectDiscard(sayAtTheEnd({ options, place, root, progress, state, middleware }))),
-      Layer.provideMerge(Store.layer(options.database)),
+      Layer.provideMerge(place.store(options.database)),
       Layer.provideMerge(SqliteBackend.layer({ filename: options.queue, lease })),
       Layer.provideMerge(Layer.succeed(Stats, recorder)),
       Layer.provideMerge(Trace.layer(options.trace))

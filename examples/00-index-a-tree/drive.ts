@@ -1,10 +1,10 @@
 /** From the start to the end of one run: the first job, how far it is, and a stop when nothing is left to do. */
-import { Effect, FileSystem, type Path, type Scope } from "effect"
-import { type Backend, Capability, Worker } from "windlass"
+import { Context, Effect, Layer } from "effect"
+import { Capability, Worker } from "windlass"
 import { enqueueWalks } from "./handlers.ts"
 import type { Progress, Snapshot } from "./progress.ts"
 import { Stats } from "./stats.ts"
-import { Index, IndexError } from "./store.ts"
+import { Index } from "./store.ts"
 
 export const queue = "tree"
 
@@ -18,53 +18,52 @@ const frame = "100 millis"
 /** milliseconds over which the rate is measured */
 const recent = 2_000
 
-/** Runs with the worker, and asks it to stop when every job has ended. */
-export const drive = (options: {
-  readonly root: string
-  readonly progress: Progress
-  readonly state: State
-}): Effect.Effect<
-  void,
-  IndexError | Backend.BackendError,
-  | Index
-  | Stats
-  | Worker.Worker
-  | Backend.Backend
-  | Capability.Inspect
-  | Capability.Priority
-  | FileSystem.FileSystem
-  | Path.Path
-  | Scope.Scope
-> =>
+/** The run that this process began. */
+export class Run extends Context.Service<Run, { readonly number: number }>()("tree/Run") {}
+
+/** Comes before the worker, so that walks which an earlier run left in the queue are out of date when it meets them. */
+export const begin = (root: string, progress: Progress) =>
+  Layer.effect(
+    Run,
+    Effect.gen(function*() {
+      const index = yield* Index
+      const inspect = yield* Capability.Inspect
+      const { continues, run } = yield* index.begin(root)
+      const left = open(yield* inspect.counts(queue))
+      if (continues || left > 0) {
+        const { files } = yield* index.totals(root)
+        progress.print(`an earlier run did not end: ${files} files are in the index, ${left} jobs in the queue; going on`)
+      }
+      yield* Effect.orDie(enqueueWalks([{ root, path: root, run }])).pipe(
+        Effect.withSpan("index a tree", { attributes: { root } })
+      )
+      return { number: run }
+    })
+  )
+
+/** Shows how it goes, and asks the worker to stop when every job has ended. */
+export const untilDone = (progress: Progress, state: State) =>
   Effect.gen(function*() {
     const index = yield* Index
     const inspect = yield* Capability.Inspect
-    const { progress, root, state } = options
-    const { continues, run } = yield* index.begin(root)
-    const waiting = yield* inspect.counts(queue)
-    if (continues || waiting.ready + waiting.active + waiting.scheduled > 0) {
-      const { files } = yield* index.totals(root)
-      const left = waiting.ready + waiting.active + waiting.scheduled
-      progress.print(`an earlier run did not end: ${files} files are in the index, ${left} jobs in the queue; going on`)
+    const run = yield* Run
+    const worker = yield* Worker.Worker
+    const show = yield* shown(progress, state)
+    while (true) {
+      const counts = yield* inspect.counts(queue)
+      yield* show(counts)
+      if (open(counts) === 0) break
+      yield* Effect.sleep(frame)
     }
-    yield* Effect.orDie(enqueueWalks([{ root, path: root, run }])).pipe(Effect.withSpan("index a tree", { attributes: { root } }))
-    yield* Effect.forkScoped(Effect.gen(function*() {
-      const show = yield* shown(options)
-      while (true) {
-        const counts = yield* inspect.counts(queue)
-        yield* show(counts)
-        if (counts.ready + counts.scheduled + counts.active === 0) break
-        yield* Effect.sleep(frame)
-      }
-      yield* index.finish(run)
-      state.finished = true
-      const worker = yield* Worker.Worker
-      yield* worker.stop
-    }))
+    yield* index.finish(run.number)
+    state.finished = true
+    yield* worker.stop
   })
 
+const open = (counts: Capability.Counts): number => counts.ready + counts.scheduled + counts.active
+
 /** What the queue says and what this process counted, as one picture. */
-const shown = Effect.fnUntraced(function*({ progress, state }: Parameters<typeof drive>[0]) {
+const shown = Effect.fnUntraced(function*(progress: Progress, state: State) {
   const stats = yield* Stats
   const worker = yield* Worker.Worker
   const marks: Array<readonly [at: number, done: number]> = []
@@ -74,12 +73,11 @@ const shown = Effect.fnUntraced(function*({ progress, state }: Parameters<typeof
     while (marks.length > 2 && now - marks[0]![0] > recent) marks.shift()
     const [since, before] = marks[0]!
     const { running } = yield* worker.health
-    const left = counts.ready + counts.active + counts.scheduled
-    const done = stats.unchanged + stats.done
     progress.update({
-      found: Math.max(stats.found, done + left),
-      done,
-      walking: false,
+      // jobs that an earlier run left are done before the walk has come to their files
+      found: Math.max(stats.found, stats.done),
+      // and then the walk may meet a file that was done a moment ago: counted twice
+      done: Math.min(Math.max(stats.found, stats.done), stats.unchanged + stats.done),
       elapsed: now - state.started,
       rate: now === since ? 0 : ((stats.done - before) * 1000) / (now - since),
       current: stats.current,

@@ -92,7 +92,8 @@ export const WalkDirectoryLive = (options: { readonly except: ReadonlySet<string
     const revived = (seen: Seen) => Effect.orDie(deadLetters.retry(idOfFile(seen)))
 
     return Effect.fnUntraced(function*(walk) {
-      if ((yield* index.latest(walk.root)) > walk.run) return yield* Decide.discard("Superseded")
+      const { run, started } = yield* index.latest(walk.root)
+      if (run > walk.run) return yield* Decide.discard("Superseded")
       const here = { path: walk.path, parent: path.dirname(walk.path) }
       const entries = yield* fs.readDirectoryEntries(walk.path).pipe(
         Effect.catch(orGone(index, walk.path)),
@@ -111,7 +112,8 @@ export const WalkDirectoryLive = (options: { readonly except: ReadonlySet<string
       const todo: Array<Seen> = []
       for (const file of seen) {
         if (isDone(file, known.get(file.path))) continue
-        const failedBefore = (known.get(file.path)?.error ?? null) !== null
+        const before = known.get(file.path)
+        const failedBefore = before !== undefined && before.error !== null && before.indexed < started
         if (!(failedBefore && (yield* revived(file)))) todo.push(file)
       }
       yield* enqueueFiles(todo)

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { Worker } from "windlass"
 import * as App from "./app.ts"
 import * as Options from "./options.ts"
+import * as Store from "./store.ts"
 import { quoted } from "./summary.ts"
 
 const here = import.meta.dirname
@@ -19,6 +20,7 @@ if ("problem" in options) {
   Worker.run(App.layer(options, {
     screen: process.stdout,
     env: process.env,
+    store: Store.layer,
     again: ["npm start", ...(args.length === 0 ? [] : ["--", ...args.map(quoted)])].join(" "),
     ask: `npx node ${quoted(NodePath.relative(process.cwd(), fileURLToPath(new URL("query.ts", import.meta.url))))}`
   }))

@@ -1,12 +1,10 @@
 /** Showing how far it is: one line that is redrawn on a terminal, a line every few seconds elsewhere. */
 
 export interface Snapshot {
-  /** files of which is known that they are of the tree */
+  /** files of which is known that they are of the tree; the walk goes first, so this soon stands still */
   readonly found: number
   /** of these: as they should be in the index */
   readonly done: number
-  /** the walk may still find more */
-  readonly walking: boolean
   /** milliseconds since the start of this process */
   readonly elapsed: number
   /** files per second lately */
@@ -27,8 +25,8 @@ export const number = (n: number): string => Math.round(n).toLocaleString("en-US
 
 export const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
 
-const left = ({ done, found, rate, walking }: Snapshot): string => {
-  if (walking || rate <= 0 || done >= found) return ""
+const left = ({ done, found, rate }: Snapshot): string => {
+  if (rate <= 0 || done >= found) return ""
   const secondsLeft = (found - done) / rate
   return secondsLeft < 60 ? `, ${Math.ceil(secondsLeft)} s left` : `, ${Math.ceil(secondsLeft / 60)} min left`
 }
@@ -44,10 +42,10 @@ const shortened = (path: string, width: number): string => {
 
 /** One line, never wider than the terminal. */
 export const bar = (snapshot: Snapshot, columns: number): string => {
-  const { done, found, walking } = snapshot
+  const { done, found } = snapshot
   const fraction = found === 0 ? 0 : Math.min(1, done / found)
   const facts = snapshot.waiting === undefined
-    ? `${number(done)} of ${number(found)}${walking ? "+" : ""} files  ${number(snapshot.rate)}/s${left(snapshot)}`
+    ? `${number(done)} of ${number(found)} files  ${number(snapshot.rate)}/s${left(snapshot)}`
     : `${number(done)} of ${number(found)} files  ${snapshot.waiting}`
   const width = Math.max(0, Math.min(30, columns - facts.length - 9))
   const full = Math.floor(fraction * width)
@@ -59,9 +57,9 @@ export const bar = (snapshot: Snapshot, columns: number): string => {
 }
 
 export const plain = (snapshot: Snapshot): string =>
-  `${seconds(snapshot.elapsed).padStart(7)}  ${number(snapshot.done)} of ${number(snapshot.found)}${
-    snapshot.walking ? "+" : ""
-  } files, ${snapshot.waiting ?? `${number(snapshot.rate)}/s${left(snapshot)}`}`
+  `${seconds(snapshot.elapsed).padStart(7)}  ${number(snapshot.done)} of ${number(snapshot.found)} files, ${
+    snapshot.waiting ?? `${number(snapshot.rate)}/s${left(snapshot)}`
+  }`
 
 /** A bar is for eyes: not for files, not for logs of a build, not for a terminal that cannot move its cursor. */
 export const isInteractive = (screen: Screen, env: Readonly<Record<string, string | undefined>>): boolean =>

@@ -52,6 +52,8 @@ export interface Known {
   readonly bytes: number | null
   readonly modified: number | null
   readonly error: string | null
+  /** when that was written, in milliseconds since the epoch */
+  readonly indexed: number
 }
 
 export interface Failure {
@@ -78,7 +80,8 @@ export class Index extends Context.Service<Index, {
   /** a new run over the tree below `root`; walks of earlier ones are out of date from now on */
   readonly begin: (root: string) => Effect.Effect<{ readonly run: number; readonly continues: boolean }>
   readonly finish: (run: number) => Effect.Effect<void>
-  readonly latest: (root: string) => Effect.Effect<number>
+  /** the last run over this tree; `started` in milliseconds since the epoch */
+  readonly latest: (root: string) => Effect.Effect<{ readonly run: number; readonly started: number }>
   /** the files of one directory, by path */
   readonly known: (directory: string) => Effect.Effect<ReadonlyMap<string, Known>>
   readonly save: (
@@ -128,8 +131,8 @@ const range = (directory: string): readonly [string, string] => {
 }
 
 const make = (db: DatabaseSync): Index["Service"] => {
-  const latest = db.prepare("SELECT coalesce(max(run), 0) AS run FROM runs WHERE root = ?")
-  const known = db.prepare("SELECT path, bytes, modified, error FROM files WHERE dir = ?")
+  const latest = db.prepare("SELECT run, started FROM runs WHERE root = ? ORDER BY run DESC LIMIT 1")
+  const known = db.prepare("SELECT path, bytes, modified, error, indexed FROM files WHERE dir = ?")
   const put = db.prepare(`
     INSERT INTO files (path, dir, type, bytes, lines, gzip, sha256, modified, error, detail, indexed)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -171,7 +174,7 @@ const make = (db: DatabaseSync): Index["Service"] => {
         return { run: Number(lastInsertRowid), continues: before !== undefined && before["finished"] === null }
       }),
     finish: (run) => Effect.sync(() => void db.prepare("UPDATE runs SET finished = ? WHERE run = ?").run(Date.now(), run)),
-    latest: (root) => Effect.sync(() => Number(latest.get(root)!["run"])),
+    latest: (root) => Effect.sync(() => latest.get(root) as { readonly run: number; readonly started: number }),
     known: (directory) =>
       Effect.sync(() => new Map(known.all(directory).map((row) => [String(row["path"]), row as unknown as Known]))),
     save: (file) =>

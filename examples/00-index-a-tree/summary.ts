@@ -48,10 +48,14 @@ const latencies = (values: ReadonlyArray<number>): string => {
   return [50, 90, 99, 100].map((p) => `${p === 100 ? "max" : `p${p}`} ${millis(percentile(sorted, p))}`).join(", ")
 }
 
+/** `IndexFile: worker [stats > last word] > task [WithSubject > ...] > handler` */
 const chains = (middleware: Ended["middleware"]): ReadonlyArray<string> =>
-  Worker.describe(Tasks, { middleware }).map(({ chain, task }) =>
-    row("", `${task}: ${[...chain.map((entry) => `${entry.name} (${entry.scope})`), "handler"].join(" > ")}`).trimEnd()
-  )
+  Worker.describe(Tasks, { middleware }).map(({ chain, task }) => {
+    const scopes = [...new Set(chain.map((entry) => entry.scope))].map((scope) =>
+      `${scope} [${chain.filter((entry) => entry.scope === scope).map((entry) => entry.name).join(" > ")}]`
+    )
+    return row("", `${task}: ${[...scopes, "handler"].join(" > ")}`)
+  })
 
 /** as a word of a shell */
 export const quoted = (text: string): string =>
@@ -74,8 +78,8 @@ export const summary = (ended: Ended): string => {
     row(
       "files",
       `${number(totals.files)} in the index, ${size(totals.bytes)}; this time ${number(stats.done)} done, ${
-        number(stats.unchanged)
-      } unchanged`
+        number(Math.max(0, totals.files - stats.done))
+      } as they were`
     ),
     row(
       "directories",
@@ -92,7 +96,7 @@ export const summary = (ended: Ended): string => {
     ...(ended.spent.length === 0 ? [] : [
       row("spans", ended.spent.slice(0, 6).map((s) => `${s.name} ${number(s.count)} x ${millis(s.millis / s.count)}`).join(", "))
     ]),
-    row("chains", "outermost first, with the scope that each comes from"),
+    row("chains", "first = outermost"),
     ...chains(ended.middleware),
     "",
     `ask ${ended.database}:`,
