@@ -1,6 +1,6 @@
 /**
  * What tests of task programs are written with: a worker under test, a harness for a middleware alone, the suite that
- * every backend passes.
+ * every backend passes, and a backend that fails as it is told to.
  *
  * @since 0.1.0
  */
