@@ -4,6 +4,7 @@
  */
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 
 interface Definition {
   readonly _tag: string
@@ -64,7 +65,14 @@ export const makeCodecs = (
   }
   return {
     // undefined is no JSON: a task without a payload stores null
-    encodePayload: (payload) => JSON.stringify(encode(schema.make(payload)) ?? null),
+    encodePayload: (payload) => {
+      try {
+        return JSON.stringify(encode(schema.make(payload)) ?? null)
+      } catch (defect) {
+        // `make` throws a sentence that does not say which field it is about
+        throw defect instanceof Error && SchemaIssue.isIssue(defect.cause) ? new Schema.SchemaError(defect.cause) : defect
+      }
+    },
     decodePayload: (payload, version) => {
       try {
         const json: unknown = JSON.parse(payload)
