@@ -200,20 +200,15 @@ export interface Task<
    * what the handler needs and no middleware provides. An effect instead of a function is run once, when the layer is
    * built, and returns the handler.
    */
-  readonly toLayer: {
-    <R>(handler: (payload: Payload["Type"]) => Effect.Effect<Success["Type"], Error["Type"] | Decide, R>): Layer.Layer<
-      Handler<Name>,
-      never,
-      Needs<Ms, WP, WR, R>
-    >
-    <R, EX, RX>(
-      build: Effect.Effect<
+  readonly toLayer: <R, EX = never, RX = never>(
+    handler:
+      | ((payload: Payload["Type"]) => Effect.Effect<Success["Type"], Error["Type"] | Decide, R>)
+      | Effect.Effect<
         (payload: Payload["Type"]) => Effect.Effect<Success["Type"], Error["Type"] | Decide, R>,
         EX,
         RX
       >
-    ): Layer.Layer<Handler<Name>, EX, Needs<Ms, WP, WR, R> | Exclude<RX, Scope.Scope>>
-  }
+  ) => Layer.Layer<Handler<Name>, EX, Needs<Ms, WP, WR, R> | Exclude<RX, Scope.Scope>>
 }
 
 /**
