@@ -208,7 +208,10 @@ const partOf = (middleware: unknown, context: Context.Context<never>): Part => {
   if (Middleware.isService(middleware)) {
     return {
       point: "run",
-      named: { name: nameOf(middleware), wrap: Context.getUnsafe(context as Context.Context<any>, middleware) as WrapFn }
+      named: {
+        name: nameOf(middleware),
+        wrap: Context.getUnsafe(context as Context.Context<any>, middleware) as WrapFn
+      }
     }
   }
   if (Middleware.isInline(middleware)) {

@@ -302,9 +302,11 @@ type EnqueueOf<T extends Runnable> = ReturnType<T["enqueue"]>
  * @since 0.1.0
  */
 export interface Enqueueing<T extends Runnable, E, R> {
-  readonly enqueue?: ((
-    self: Enqueue.Enqueue<string, Effect.Error<EnqueueOf<T>>, Effect.Services<EnqueueOf<T>>>
-  ) => Enqueue.Enqueue<string, E, R, any>) | undefined
+  readonly enqueue?:
+    | ((
+      self: Enqueue.Enqueue<string, Effect.Error<EnqueueOf<T>>, Effect.Services<EnqueueOf<T>>>
+    ) => Enqueue.Enqueue<string, E, R, any>)
+    | undefined
 }
 
 /**
@@ -353,11 +355,14 @@ export const runNext: {
   (options: Look): Effect.Effect<Ran | undefined, never, TestWorker>
   (options?: undefined): Effect.Effect<Ran | undefined, NotSucceeded, TestWorker>
 } = (options?: Look): Effect.Effect<Ran | undefined, never, TestWorker> =>
-  Effect.flatMap(TestWorker, (worker) =>
-    Effect.flatMap(worker.next, (ran) =>
-      ran === undefined || options?.outcomes === true
-        ? Effect.succeed(ran)
-        : Effect.as(raiseFirst([ran]), ran) as Effect.Effect<Ran>))
+  Effect.flatMap(
+    TestWorker,
+    (worker) =>
+      Effect.flatMap(worker.next, (ran) =>
+        ran === undefined || options?.outcomes === true
+          ? Effect.succeed(ran)
+          : Effect.as(raiseFirst([ran]), ran) as Effect.Effect<Ran>)
+  )
 
 /**
  * Runs all that is due, and what that enqueues, until nothing is due and nothing is running; returns what ran, in the

@@ -57,11 +57,13 @@ describe("Harness.run", () => {
       assert.deepInclude(result.settlement, { _tag: "Complete", how: "succeeded" })
     }).pipe(provided))
 
-  for (const [name, inner, ended] of [
-    ["failure", Harness.fail(new Boom()), "failure"],
-    ["defect", Harness.die("bug"), "defect"],
-    ["interruption that nobody asked for", Harness.interrupt, "interruption"]
-  ] as const) {
+  for (
+    const [name, inner, ended] of [
+      ["failure", Harness.fail(new Boom()), "failure"],
+      ["defect", Harness.die("bug"), "defect"],
+      ["interruption that nobody asked for", Harness.interrupt, "interruption"]
+    ] as const
+  ) {
     it.effect(`L1 L3 ${name}: released all the same, and seen outside as it was`, () =>
       Effect.gen(function*() {
         const result = yield* Harness.run(WithConn, { inner: inner as Effect.Effect<never, Boom> })
@@ -87,7 +89,9 @@ describe("Harness.run", () => {
       assert.deepStrictEqual(result.provided(Conn), Option.none())
     }).pipe(withPool(Effect.fail(new PoolEmpty()))))
 
-  for (const [stop, outcome] of [["shutdown", "Interrupted"], ["aborted", "Aborted"], ["lost", "Interrupted"]] as const) {
+  for (
+    const [stop, outcome] of [["shutdown", "Interrupted"], ["aborted", "Aborted"], ["lost", "Interrupted"]] as const
+  ) {
     it.effect(`L17 ${stop} while the handler runs: the body alone is interrupted, and it is no success`, () =>
       Effect.gen(function*() {
         const result = yield* Harness.run(WithConn, { inner: Harness.never, stop })
@@ -135,9 +139,12 @@ describe("Harness.run", () => {
     Effect.gen(function*() {
       let runs = 0
       const flaky = Effect.suspend(() => ++runs < 3 ? Effect.fail(new Boom()) : Effect.succeed(runs))
-      const again = yield* Harness.run(Middleware.make("again", (next, input) => Effect.retry(next(input), { times: 5 })), {
-        inner: flaky
-      })
+      const again = yield* Harness.run(
+        Middleware.make("again", (next, input) => Effect.retry(next(input), { times: 5 })),
+        {
+          inner: flaky
+        }
+      )
       assert.deepStrictEqual(again.next.map((next) => Harness.ended(next.exit)), ["failure", "failure", "success"])
       assert.deepStrictEqual(again.exit, Exit.succeed(3))
       const twice = yield* Harness.run(
@@ -186,7 +193,10 @@ describe("Harness.run", () => {
   it.effect("a time limit of the middleware ends an inner effect that never ends", () =>
     Effect.gen(function*() {
       const limit = Middleware.make("limit", (next, input) =>
-        Effect.timeoutOrElse(next(input), { duration: "5 minutes", orElse: () => Effect.fail(Decide.dead("too slow")) }))
+        Effect.timeoutOrElse(next(input), {
+          duration: "5 minutes",
+          orElse: () => Effect.fail(Decide.dead("too slow"))
+        }))
       const fiber = yield* Effect.forkChild(Harness.run(limit, { inner: Harness.never }))
       yield* TestClock.adjust("5 minutes")
       const result = yield* Fiber.join(fiber)
@@ -199,7 +209,10 @@ describe("Harness.run", () => {
       const opened = yield* Deferred.make<void>()
       const closed = yield* Deferred.make<void>()
       const held = Middleware.make("held", (next, input) =>
-        Effect.andThen(Effect.acquireRelease(Deferred.succeed(opened, undefined), () => Deferred.succeed(closed, undefined)), next(input)))
+        Effect.andThen(
+          Effect.acquireRelease(Deferred.succeed(opened, undefined), () => Deferred.succeed(closed, undefined)),
+          next(input)
+        ))
       const fiber = yield* Effect.forkChild(Harness.run(held, { inner: Harness.never }))
       yield* Deferred.await(opened)
       yield* Fiber.interrupt(fiber)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Latch, Option, Schedule, Schema } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Latch, Layer, Option, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Capability from "../../src/Capability.ts"
 import * as Decide from "../../src/Decide.ts"
@@ -65,7 +65,8 @@ const TestLive = TestWorker.layer(App).pipe(
   Layer.provideMerge([TestWorker.backend, Layer.sync(Outbox, () => ({ sent: [] }))])
 )
 const provided = Effect.provide(TestLive)
-const outcomes = (ran: ReadonlyArray<TestWorker.Ran>) => ran.map((one) => `${one.task} ${one.attempt} ${one.outcome._tag}`)
+const outcomes = (ran: ReadonlyArray<TestWorker.Ran>) =>
+  ran.map((one) => `${one.task} ${one.attempt} ${one.outcome._tag}`)
 
 describe("TestWorker", () => {
   it.effect("runs nothing until it is asked to", () =>
@@ -160,7 +161,10 @@ describe("TestWorker", () => {
     Effect.gen(function*() {
       yield* Send.enqueueMany([{ to: "a" }, { to: "never" }, { to: "bug" }, { to: "drop" }, { to: "b" }])
       const error = yield* Effect.flip(TestWorker.drain())
-      assert.match(error.message, /of task Send, attempt 1, failed and is retried in 86400000 ms: Rejected.*1 more did not/)
+      assert.match(
+        error.message,
+        /of task Send, attempt 1, failed and is retried in 86400000 ms: Rejected.*1 more did not/
+      )
       assert.isTrue(error.cause instanceof Rejected)
       assert.strictEqual(error.all.length, 5)
       assert.deepStrictEqual((yield* Outbox).sent.length, 5)
@@ -189,13 +193,19 @@ describe("TestWorker", () => {
         "Send 1 Retried",
         "Send 1 Retried"
       ])
-      assert.deepStrictEqual(outcomes(yield* TestWorker.adjust(1, { outcomes: true })), ["Send 2 Retried", "Send 2 Retried"])
+      assert.deepStrictEqual(outcomes(yield* TestWorker.adjust(1, { outcomes: true })), [
+        "Send 2 Retried",
+        "Send 2 Retried"
+      ])
       assert.deepStrictEqual(outcomes(yield* TestWorker.adjust("30 days", { outcomes: true })), [
         "Send 3 Succeeded",
         "Send 3 Retried",
         "Send 4 Dead"
       ])
-      assert.include((yield* Effect.flip(Effect.andThen(Send.enqueue({ to: "never" }), TestWorker.adjust(0)))).message, "Rejected")
+      assert.include(
+        (yield* Effect.flip(Effect.andThen(Send.enqueue({ to: "never" }), TestWorker.adjust(0)))).message,
+        "Rejected"
+      )
     }).pipe(provided))
 
   it.effect("adjust: a handler that sleeps goes on with the next call", () =>
@@ -294,7 +304,9 @@ describe("TestWorker", () => {
       const ended = yield* Deferred.make<string>()
       class Forever extends Task.make("Forever") {}
       const live = TestWorker.layer(TaskGroup.make(Forever)).pipe(
-        Layer.provide(Forever.toLayer(() => Effect.onInterrupt(Effect.never, () => Deferred.succeed(ended, "interrupted"))))
+        Layer.provide(
+          Forever.toLayer(() => Effect.onInterrupt(Effect.never, () => Deferred.succeed(ended, "interrupted")))
+        )
       )
       yield* Effect.andThen(Forever.enqueue(), TestWorker.adjust("1 hour")).pipe(Effect.provide(live))
       assert.strictEqual(yield* Deferred.await(ended), "interrupted")
@@ -328,14 +340,16 @@ describe("TestWorker", () => {
       const live = TestWorker.layer(TaskGroup.make(Pair), {
         concurrency: 2,
         middleware: [
-          Middleware.make("outer", (next, input) => Effect.suspend(() => {
-            trace.push("outer")
-            return next(input)
-          })),
-          Middleware.make("inner", (next, input) => Effect.suspend(() => {
-            trace.push("inner")
-            return next(input)
-          }))
+          Middleware.make("outer", (next, input) =>
+            Effect.suspend(() => {
+              trace.push("outer")
+              return next(input)
+            })),
+          Middleware.make("inner", (next, input) =>
+            Effect.suspend(() => {
+              trace.push("inner")
+              return next(input)
+            }))
         ],
         gates: {
           default: [

@@ -21,7 +21,7 @@ import { observed } from "../../internal/worker/observe.ts"
 import type { Resolved } from "../../internal/worker/resolve.ts"
 import { Run } from "../../internal/worker/run.ts"
 import * as Job from "../../Job.ts"
-import * as Middleware from "../../Middleware.ts"
+import type * as Middleware from "../../Middleware.ts"
 import type { Outcome } from "../../Outcome.ts"
 import * as Task from "../../Task.ts"
 import * as events from "./events.ts"
@@ -147,9 +147,8 @@ const noting = ({ name, wrap }: Named): Named => ({
   wrap: (next, input, job) => Effect.andThen(closed, Effect.suspend(() => wrap(next, input, job)))
 })
 
-const closing =
-  (wrap: Middleware.DeliveryWrap<any>): Middleware.DeliveryWrap => (next, delivery) =>
-    Effect.andThen(closed, Effect.suspend(() => wrap(next, delivery)))
+const closing = (wrap: Middleware.DeliveryWrap<any>): Middleware.DeliveryWrap => (next, delivery) =>
+  Effect.andThen(closed, Effect.suspend(() => wrap(next, delivery)))
 
 /** an observer has no say and no scope: that its hooks ran, and how they ended, is all there is to see */
 const noticed = (observer: Middleware.Observer<any>): Middleware.Observer<any> => {
@@ -157,21 +156,23 @@ const noticed = (observer: Middleware.Observer<any>): Middleware.Observer<any> =
     name: string,
     hook: ((...args: Args) => Effect.Effect<unknown, never, any> | void) | undefined
   ) =>
-    hook === undefined ? undefined : (...args: Args): Effect.Effect<unknown, never, any> =>
-      Effect.withFiber((fiber) => {
-        const notes = Context.get(fiber.context, events.Current)
-        notes?.push(name)
-        return Effect.onExitPrimitive(
-          Effect.suspend(() => {
-            const result = hook(...args)
-            return Effect.isEffect(result) ? result : Effect.succeed(result)
-          }),
-          (exit) => {
-            notes?.push(`${name}: ${events.endedOf(exit)}`)
-            return undefined
-          }
-        )
-      })
+    hook === undefined ?
+      undefined :
+      (...args: Args): Effect.Effect<unknown, never, any> =>
+        Effect.withFiber((fiber) => {
+          const notes = Context.get(fiber.context, events.Current)
+          notes?.push(name)
+          return Effect.onExitPrimitive(
+            Effect.suspend(() => {
+              const result = hook(...args)
+              return Effect.isEffect(result) ? result : Effect.succeed(result)
+            }),
+            (exit) => {
+              notes?.push(`${name}: ${events.endedOf(exit)}`)
+              return undefined
+            }
+          )
+        })
   return { ...observer, before: noticing("before", observer.before), after: noticing("after", observer.after) }
 }
 

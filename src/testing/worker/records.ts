@@ -34,7 +34,9 @@ export class Records extends Context.Service<Records, { readonly stored: Array<S
 ) {}
 
 /** adds the record to a backend; duplicates and refused calls leave no trace in it */
-export const recording = <R, E, RIn>(layer: Layer.Layer<R | Backend, E, RIn>): Layer.Layer<R | Backend | Records, E, RIn> =>
+export const recording = <R, E, RIn>(
+  layer: Layer.Layer<R | Backend, E, RIn>
+): Layer.Layer<R | Backend | Records, E, RIn> =>
   Layer.effectContext(Effect.gen(function*() {
     const context = yield* Layer.build(layer)
     const base = Context.get(context, Backend)

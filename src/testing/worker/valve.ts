@@ -24,7 +24,9 @@ interface Lane {
 /** A hand-out that is not over. */
 interface Open {
   readonly delivery: Delivery
-  observed: { readonly seq: number; readonly task: string; readonly payload: unknown; readonly outcome: Outcome } | undefined
+  observed:
+    | { readonly seq: number; readonly task: string; readonly payload: unknown; readonly outcome: Outcome }
+    | undefined
   settlement: Settlement | undefined
   settled: Settled | undefined
 }
@@ -225,7 +227,9 @@ export class Valve {
       attempt: delivery.attempt,
       payload: observed?.payload,
       // the backend has the last word: a retry of a job whose abort was requested is the end of it
-      outcome: settled === "Aborted" ? { _tag: "Aborted", cause: undefined } : observed?.outcome ?? outcomeOf(settlement),
+      outcome: settled === "Aborted"
+        ? { _tag: "Aborted", cause: undefined }
+        : observed?.outcome ?? outcomeOf(settlement),
       settled
     }
     this.ran.push({ seq: observed?.seq ?? this.seq++, one })

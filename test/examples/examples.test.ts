@@ -1,0 +1,110 @@
+/** The numbered examples are run as a reader runs them, and what they print is what they promise. */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { afterAll, assert, describe, it } from "vitest"
+import { root } from "../support/tsc.ts"
+
+const scratch = mkdtempSync(join(tmpdir(), "windlass-examples-"))
+afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+
+const start = (file: string, ...args: ReadonlyArray<string>) =>
+  spawn(process.execPath, ["--conditions=windlass-source", "--disable-warning=ExperimentalWarning", file, ...args], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "pipe"]
+  })
+
+const run = async (file: string) => {
+  const child = start(file)
+  let stdout = ""
+  let stderr = ""
+  child.stdout.on("data", (chunk) => stdout += chunk)
+  child.stderr.on("data", (chunk) => stderr += chunk)
+  const [code] = await once(child, "close")
+  return { code: code as number | null, stderr, lines: stdout.trimEnd().replace(/\d+ ms$/gm, "<n> ms").split("\n") }
+}
+
+const prints = async (file: string, lines: ReadonlyArray<string>) => {
+  assert.deepStrictEqual(await run(file), { code: 0, stderr: "", lines: [...lines] })
+}
+
+describe("examples", () => {
+  it("01 a first task and middleware: L3 both failures arrive typed", () =>
+    prints("examples/01-first-task/main.ts", [
+      "sent: \"Welcome\" from Acme Ltd to ada@example.org",
+      "the handler failed: no such address as nowhere",
+      "the middleware failed: no tenant nobody"
+    ]))
+
+  it("02 testing with TestClock: a retry schedule of days in milliseconds", () =>
+    prints("examples/02-testing-with-test-clock/main.ts", [
+      ...[0, 1, 3, 7, 15, 31].map((day) => `day ${day}: the bank declines invoice 2024-17`),
+      "after 6 attempts the job is Dead",
+      "60 days took <n> ms"
+    ]))
+
+  it("03 typed errors and outcomes: L14 decisions, dead letters and redrive", () =>
+    prints("examples/03-typed-errors-and-outcomes/main.ts", [
+      "Paris: sunny (attempt 1)",
+      "Oslo: snow (attempt 3)",
+      "Lima: Busy: given up after three attempts",
+      "Utopia: NoSuchCity: Utopia",
+      "Atlantis: discarded: it sank",
+      "Gotham: dead, and not by a failure: decided",
+      "Rome: hot (attempt 2)",
+      "nightly: done (attempt 1)",
+      "dead letter: {\"city\":\"Lima\"} failed, 3 attempts, Busy",
+      "dead letter: {\"city\":\"Utopia\"} failed, 1 attempts, NoSuchCity",
+      "dead letter: {\"city\":\"Gotham\"} decided, 1 attempts, only Batman knows",
+      "redriven: true, now succeeded: enqueued, dead, redriven, succeeded"
+    ]))
+
+  it("04 a scoped resource: L1 L2 released in reverse order on success, failure, defect and L17 abort", () => {
+    const run = (file: string, last: string, end: string) => [
+      file,
+      "  open connection",
+      "    begin",
+      `      insert ${file}`,
+      `    ${last}`,
+      "  close connection",
+      `  => ${end}`
+    ]
+    return prints("examples/04-scoped-resource/main.ts", [
+      ...run("good.csv", "commit", "succeeded"),
+      ...run("conflict.csv", "rollback", "Conflict"),
+      ...run("broken.csv", "rollback", "windlass/Dead"),
+      ...run("endless.csv", "rollback", "windlass/Aborted")
+    ])
+  })
+
+  it("05 two processes: one worker is stopped half-way, the next does the rest", () =>
+    prints("examples/05-two-processes/main.ts", [
+      "enqueued 40",
+      "the first worker is stopped after 10: exit code 0",
+      "some guests are left for the next",
+      "the second worker does the rest: exit code 0",
+      "40 greetings for 40 guests"
+    ]))
+
+  it("05 two processes: a worker that waits before anything is enqueued, and SIGTERM when it has nothing left to do", async () => {
+    const file = join(scratch, "queue.db")
+    const worker = start("examples/05-two-processes/worker.ts", file)
+    const exited = once(worker, "close")
+    const greeted: Array<string> = []
+    let producer: Promise<unknown> | undefined
+    for await (const line of createInterface(worker.stdout)) {
+      // its first line says that it is there; the producer comes after it
+      producer ??= once(start("examples/05-two-processes/producer.ts", file), "close")
+      if (!line.startsWith("hello ")) continue
+      greeted.push(line)
+      if (greeted.length === 40) worker.kill("SIGTERM")
+    }
+    assert.deepStrictEqual(await producer, [0, null])
+    assert.deepStrictEqual(await exited, [0, null])
+    assert.strictEqual(new Set(greeted).size, 40)
+    assert.strictEqual(greeted.length, 40)
+  })
+})
