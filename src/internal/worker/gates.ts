@@ -2,45 +2,51 @@
 import * as Effect from "effect/Effect"
 import type { Admission, Gate } from "../../Gate.ts"
 import type { Run } from "./run.ts"
-import { freed, type Lane, type State } from "./state.ts"
+import type { Lane, State } from "./state.ts"
 
 /** What one run holds of keyed gates, given back at its settlement. */
 const admissions = new WeakMap<Run, Array<Extract<Admission, { readonly _tag: "Admitted" }>>>()
 
 /**
  * How many jobs may be claimed now; reserves that many slots of the worker, which the loop gives back after the claim.
- * Waiting for a gate ends early when the lane has something else to do.
+ * Waiting for a gate ends early when the lane has something else to do, and holds no slot: the other lanes go on.
  *
  * @internal
  */
 export const permits = (worker: State, lane: Lane): Effect.Effect<number> =>
   Effect.suspend(() => {
-    if (worker.draining) return zero
-    const own = lane.concurrency - lane.live.size
-    if (own <= 0) return zero
-    // one slot is left to every lane that has waited longer: a busy queue cannot starve the others
-    const before = worker.lanes.filter((other) =>
-      other.ticket !== undefined && other.ticket < (lane.ticket ?? Infinity)
-    )
-    const shared = worker.settings.concurrency - worker.running - worker.reserved -
-      before.filter((other) => other !== lane).length
-    const free = Math.min(own, shared, worker.backend.limits.takeBatch)
-    if (free <= 0) {
-      lane.ticket ??= worker.tickets++
-      return zero
-    }
-    lane.ticket = undefined
-    worker.reserved += free
+    const free = slots(worker, lane)
     const acquiring = lane.gates.filter((gate) => gate.acquire !== undefined)
-    if (acquiring.length === 0) return Effect.succeed(free)
+    if (free === 0 || acquiring.length === 0) {
+      worker.reserved += free
+      return Effect.succeed(free)
+    }
     return Effect.flatMap(acquireAll(lane, acquiring, free), (granted) => {
-      // a stop that came while a gate was waited for: nothing is claimed any more
-      const room = worker.draining ? 0 : granted
-      worker.reserved -= free - room
-      if (free > room) freed(worker)
+      if (granted === 0) return zero
+      // while a gate was waited for others may have taken slots, or a stop may have come
+      const room = Math.min(granted, slots(worker, lane))
+      worker.reserved += room
       return Effect.as(giveBack(lane, granted - room), room)
     })
   })
+
+/** Slots that the lane may take now; with none it gets a place among those that wait for one. */
+const slots = (worker: State, lane: Lane): number => {
+  if (worker.draining) return 0
+  const own = lane.concurrency - lane.live.size
+  if (own <= 0) return 0
+  // one slot is left to every lane that has waited longer: a busy queue cannot starve the others
+  const before = worker.lanes.filter((other) => other.ticket !== undefined && other.ticket < (lane.ticket ?? Infinity))
+  const shared = worker.settings.concurrency - worker.running - worker.reserved -
+    before.filter((other) => other !== lane).length
+  const free = Math.min(own, shared, worker.backend.limits.takeBatch)
+  if (free <= 0) {
+    lane.ticket ??= worker.tickets++
+    return 0
+  }
+  lane.ticket = undefined
+  return free
+}
 
 const zero = Effect.succeed(0)
 
