@@ -1,4 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
@@ -206,4 +208,66 @@ describe("the memory backend", () => {
       ])
       yield* Fiber.interruptAll(workers)
     }).pipe(Effect.provide(MemoryBackend.layer)))
+
+  it.effect("who waits at a paused queue sleeps, whatever is there", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      const pause = yield* Capability.Pause
+      const subscription = yield* backend.subscribe("q", { worker: "w" })
+      yield* pause.set("q", true)
+      yield* backend.publish("q", [{ envelope: envelope("x") }])
+      const waiting = yield* Effect.forkChild(subscription.await(1), { startImmediately: true })
+      yield* backend.publish("q", [{ envelope: envelope("y") }])
+      yield* TestClock.adjust("1 day")
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* pause.set("q", false)
+      yield* Fiber.join(waiting)
+    }).pipe(Effect.provide(MemoryBackend.layer)))
+
+  it.effect("what is released in one batch comes back in its order, also the jobs of a lost owner", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      const subscription = yield* backend.subscribe("q", { worker: "w" })
+      const take = (max: number) =>
+        Effect.map(subscription.take(max), (deliveries) => deliveries.map((delivery) => delivery.envelope.id))
+      yield* backend.publish("q", ["a", "b", "c", "d"].map((id) => ({ envelope: envelope(id) })))
+      const deliveries = yield* subscription.take(3)
+      yield* subscription.settle(
+        deliveries.map(({ receipt }) =>
+          [receipt, { ...again, why: "released", attempt: "kept", place: "front" }] as const
+        )
+      )
+      assert.deepStrictEqual(yield* take(3), ["a", "b", "c"])
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* take(10), ["a", "b", "c", "d"])
+    }).pipe(Effect.provide(MemoryBackend.layer)))
+
+  it.effect("the history of a job that is snoozed for ever does not grow for ever", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      const inspect = yield* Capability.Inspect
+      const subscription = yield* backend.subscribe("q", { worker: "w" })
+      yield* backend.publish("q", [{ envelope: envelope("x") }])
+      for (let n = 0; n < 1000; n++) {
+        const [delivery] = yield* subscription.take(1)
+        yield* subscription.settle([[delivery!.receipt, { ...again, why: "snoozed", attempt: "kept", error: `${n}` }]])
+      }
+      const { history } = Option.getOrThrow(yield* inspect.get("x"))
+      assert.isBelow(history.length, 300)
+      assert.strictEqual(history[0]!.event, "enqueued")
+      assert.strictEqual(history.at(-1)!.detail, "999")
+    }).pipe(Effect.provide(MemoryBackend.layer)))
+
+  it.effect("options may come from the configuration", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      const { lease } = yield* backend.subscribe("q", { worker: "w" })
+      assert.deepInclude(lease, { _tag: "Timed", millis: 5000 })
+    }).pipe(
+      Effect.provide(MemoryBackend.layerConfig({ lease: Config.Duration("LEASE") })),
+      Effect.provideService(
+        ConfigProvider.ConfigProvider,
+        ConfigProvider.fromUnknown({ LEASE: "5 seconds" })
+      )
+    ))
 })

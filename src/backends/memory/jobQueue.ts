@@ -102,17 +102,14 @@ export class JobQueue {
     }
   }
 
-  /** takes a waiting job out: it is cancelled */
+  /** takes a waiting job out; its group is not served before `refresh` */
   leaveWaiting(job: Job): void {
     if (job.phase === "scheduled") this.scheduled.remove(job)
     else {
       this.readyCount--
       if (job.group === undefined) this.ready.remove(job)
     }
-    if (job.group !== undefined) {
-      job.group.waiting.remove(job)
-      this.refresh(job.group)
-    }
+    if (job.group !== undefined) job.group.waiting.remove(job)
   }
 
   /** moves what is due among the ready */

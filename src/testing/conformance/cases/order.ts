@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Priority } from "../../../Capability.ts"
-import { equal, make, refused } from "../harness.ts"
+import { equal, Harness, make, refused } from "../harness.ts"
 import { names, retry, settle, stage, takeOne } from "../stage.ts"
 
 export const order = [
@@ -101,5 +101,19 @@ export const order = [
     yield* settle(subscription, b!, front)
     yield* settle(subscription, a!, front)
     yield* equal(names(s, yield* subscription.take(10)), ["a", "b", "c"], "order")
+  }),
+
+  make("order/delayed-front", ["RT-12"], "a delayed retry that goes to the front goes there when it is due", [
+    "Priority"
+  ], function*() {
+    const { advance, slack, unit } = yield* Harness
+    const s = yield* stage
+    const subscription = yield* s.subscribe("w")
+    yield* s.publish("a", "b", "c", "d")
+    const [a, b] = yield* subscription.take(2)
+    yield* settle(subscription, a!, retry({ place: "front", after: unit }))
+    yield* settle(subscription, b!, retry({ place: "back", after: unit }))
+    yield* advance(unit + slack)
+    yield* equal(names(s, yield* subscription.take(10)), ["a", "c", "d", "b"], "order when both are due")
   })
 ]
