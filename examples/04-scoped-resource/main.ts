@@ -64,7 +64,7 @@ const ImportLive = Import.toLayer(Effect.fnUntraced(function*({ file }) {
   if (file === "broken.csv") return yield* Effect.die(new Error("a bug"))
   if (file === "endless.csv") {
     yield* Deferred.succeed(importing, undefined)
-    yield* Effect.never
+    return yield* Effect.never
   }
 }))
 

@@ -313,7 +313,8 @@ export interface Enqueueing<T extends Runnable, E, R> {
  * Enqueues one job and runs one attempt of it, before all other jobs and without them: the enqueue point, the whole
  * chain, the handler, the settlement. Succeeds with what the handler returned and fails with what it, or its middleware,
  * failed with, as it was raised (defects stay defects). Anything else is {@link NotSucceeded}: a discard, a snooze, a
- * retry that was decided. A failed attempt that is to be retried stays in the queue.
+ * retry that was decided. A failed attempt that is to be retried stays in the queue. Jobs that stood before it are claimed
+ * and given back in their order, no attempt spent.
  *
  * With `outcomes: true` it succeeds with the {@link Ran}, whatever the outcome.
  *
