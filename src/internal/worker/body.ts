@@ -3,6 +3,7 @@
  * abort, a lost lease or the task's `timeout` interrupts (L17), and what it forked ends with it (L15). A mask around the
  * middleware would not do: under a `timeout` or a `race` of a middleware the interruption would arrive late.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -34,33 +35,50 @@ export const body =
       }
       job.body = fiber
       if (job.stopping !== undefined) fiber.interruptUnsafe() // asked for within its first synchronous stretch
-      const limit = timeout === undefined
-        ? undefined
-        : { millis: timeout, timer: timer(parent.context, job, fiber, timeout) }
-      const joined = Effect.onExitPrimitive(Fiber.join(fiber), () => {
+      const limit = timeout === undefined ? undefined : startLimit(parent.context, job, fiber, timeout)
+      const over = (exit: Exit.Exit<unknown, unknown>): undefined => {
         job.body = undefined
+        // a time-out is of this run of the body alone: the next one within the attempt may have its own
+        if (job.stopping === "timeout") job.stopping = undefined
+        if (job.stopping !== undefined && limit?.fired !== true && Exit.hasInterrupts(exit)) job.cut = true
+      }
+      const joined = Effect.onExitPrimitive(Fiber.join(fiber), () => {
         limit?.timer.interruptUnsafe()
         const exit = fiber.pollUnsafe()
-        if (exit === undefined) return Fiber.interrupt(fiber) // a timeout or race outside of it cut the join
-        if (job.stopping !== undefined && Exit.hasInterrupts(exit)) job.cut = true
-        return undefined
+        if (exit !== undefined) return over(exit)
+        // a timeout or race outside of it cut the join
+        return Effect.andThen(Fiber.interrupt(fiber), Effect.sync(() => over(fiber.pollUnsafe()!)))
       })
-      return limit === undefined ? joined : Effect.catchCause(joined, (cause) => {
-        if (!job.cut || job.stopping !== "timeout") return Effect.failCause(cause)
-        // a time-out is a failure of this attempt, and the next run of the body within it may have its own
-        job.cut = false
-        job.stopping = undefined
-        return Effect.fail(new TimedOut({ task: job.task, limit: "timeout", millis: limit.millis }))
-      })
+      return limit === undefined ? joined : Effect.catchCause(joined, (cause) =>
+        limit.fired && Cause.hasInterrupts(cause)
+          ? Effect.fail(new TimedOut({ task: job.task, limit: "timeout", millis: limit.millis }))
+          : Effect.failCause(cause))
     })
 
-const timer = (context: Context.Context<never>, job: Run, body: Fiber.Fiber<unknown, unknown>, millis: number) =>
-  Effect.runForkWith(context)(Effect.andThen(
+interface Limit {
+  readonly millis: number
+  readonly timer: Fiber.Fiber<void>
+  fired: boolean
+}
+
+/** The task's `timeout`. A body that was asked to stop already has its reason. */
+const startLimit = (
+  context: Context.Context<never>,
+  job: Run,
+  body: Fiber.Fiber<unknown, unknown>,
+  millis: number
+): Limit => {
+  const timer = Effect.runForkWith(context)(Effect.andThen(
     Effect.sleep(millis),
     Effect.sync(() => {
-      if (job.body === body) job.stop("timeout")
+      if (job.body !== body || job.stopping !== undefined) return
+      limit.fired = true
+      job.stop("timeout")
     })
   ))
+  const limit: Limit = { millis, timer, fired: false }
+  return limit
+}
 
 /** Joins what `Job.fork` started: the handler is over when its forks are, and fails when one of them fails. */
 const withForks = <A, E, R>(job: Run, handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

@@ -109,9 +109,12 @@ export class Run implements Job {
     }
   }
 
-  /** Asks the attempt to stop. The first reason stands, but for a lost lease, after which nothing may be settled. */
+  /**
+   * Asks the attempt to stop. The first reason stands, but for a lost lease, after which nothing may be settled, and for
+   * a time-out, which is of one run of the body and not of the attempt.
+   */
   stop(why: Stopping): void {
-    if (this.stopping === undefined || why === "lost") this.stopping = why
+    if (this.stopping === undefined || this.stopping === "timeout" || why === "lost") this.stopping = why
     this.body?.interruptUnsafe()
     // interruption is sticky: after a time-out of the body alone the rest of the chain goes on undisturbed
     if (why !== "timeout") this.root?.interruptUnsafe()
