@@ -23,7 +23,8 @@ import { merge, type Options } from "./internal/options.ts"
 // ------------------------------------------------------------------------------------------------------------- errors
 
 /**
- * A live job has the same unique key. Nothing of the call was stored. `existing` is its id.
+ * A live job has the same unique key, or the same id as one of an atomic call. Nothing of the call was stored. `existing`
+ * is its id.
  *
  * @category errors
  * @since 0.1.0
@@ -33,7 +34,7 @@ export class AlreadyEnqueued extends Schema.TaggedError<AlreadyEnqueued>()("wind
   existing: Schema.String
 }) {
   override get message(): string {
-    return `task ${this.task} is already enqueued as job ${this.existing} under the same unique key`
+    return `task ${this.task} is already enqueued as job ${this.existing} under the same id or unique key`
   }
 }
 
@@ -331,11 +332,12 @@ export const queue =
     set({ queue: name })(self)
 
 /**
- * All jobs of the call are stored, or none. Needs {@link Capability.AtomicBatch}.
+ * All jobs of the call are stored, or none: when one of them is there already (its id or its unique key), the call fails
+ * with {@link AlreadyEnqueued}, also with `onConflict: "existing"`. Needs {@link Capability.AtomicBatch}.
  *
  * @category options
  * @since 0.1.0
  */
 export const atomic = <A, E, R, When extends "now" | "later">(
   self: Enqueue<A, E, R, When>
-): Enqueue<A, E, R | Capability.AtomicBatch, When> => set({ atomic: true })(self)
+): Enqueue<A, E | AlreadyEnqueued, R | Capability.AtomicBatch, When> => set({ atomic: true })(self)

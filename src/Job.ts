@@ -127,7 +127,7 @@ export const fork = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Fib
     }))
 
 /**
- * What `execute` fails with when the job was discarded by a `Decide`.
+ * What `execute` fails with when the job was discarded by a `Decide`, or dropped by a middleware of the enqueue point.
  *
  * @category errors
  * @since 0.1.0

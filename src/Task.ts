@@ -153,7 +153,8 @@ export interface Task<
   readonly "~required": WR
 
   /**
-   * Puts one job into the queue and returns its id; durable when it returns. Options are combinators of `Enqueue`.
+   * Puts one job into the queue and returns its id; durable when it returns. Options are combinators of `Enqueue`. A job
+   * that a middleware of the enqueue point drops has an id as well, under which nothing is stored.
    */
   readonly enqueue: (payload: Payload["~type.make.in"]) => Enqueue.Enqueue<
     string,

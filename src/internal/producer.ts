@@ -27,12 +27,17 @@ export const keepResultMillis = 3_600_000
 
 const utf8 = new TextEncoder()
 
-/** @internal */
-export const enqueueAll = (
+/** The id of a new job, and why a middleware dropped it if one did. */
+interface Accepted {
+  readonly id: string
+  readonly dropped: string | undefined
+}
+
+const submit = (
   task: Task.Any,
   payloads: ReadonlyArray<unknown>,
   options: Options
-): Effect.Effect<ReadonlyArray<string>, any, any> =>
+): Effect.Effect<ReadonlyArray<Accepted>, any, any> =>
   Effect.withFiber((fiber) => {
     const context = fiber.context as Context.Context<Backend.Backend>
     const backend = Context.get(context, Backend.Backend)
@@ -57,21 +62,32 @@ export const enqueueAll = (
     }
     const published = pass(task, context)({ task: task._tag, queue, items }, (batch) => publish(backend, batch, atomic))
     return Effect.flatMap(published, (answers) => {
-      const ids: Array<string> = []
+      const skipped = answers.some((answer) => answer._tag === "Skipped")
+      const accepted: Array<Accepted> = []
       for (let i = 0; i < answers.length; i++) {
         const answer = answers[i]!
         const id = items[i]!.envelope.id
-        if (answer._tag !== "Duplicate" || answer.existing === id) {
-          ids.push(id)
-        } else if (unique?.onConflict === "fail") {
+        if (answer._tag === "Dropped") {
+          accepted.push({ id, dropped: answer.reason })
+        } else if (answer._tag !== "Duplicate") {
+          accepted.push({ id, dropped: undefined })
+        } else if (skipped || (answer.existing !== id && unique?.onConflict === "fail")) {
           return Effect.fail(new Enqueue.AlreadyEnqueued({ task: task._tag, existing: answer.existing }))
         } else {
-          ids.push(answer.existing)
+          accepted.push({ id: answer.existing, dropped: undefined })
         }
       }
-      return Effect.succeed(ids)
+      return Effect.succeed(accepted)
     })
   })
+
+/** @internal */
+export const enqueueAll = (
+  task: Task.Any,
+  payloads: ReadonlyArray<unknown>,
+  options: Options
+): Effect.Effect<ReadonlyArray<string>, any, any> =>
+  Effect.map(submit(task, payloads, options), (accepted) => accepted.map(({ id }) => id))
 
 const invalid = (task: Task.Any, reason: Enqueue.InvalidEnqueue["reason"], message: string) =>
   new Enqueue.InvalidEnqueue({ task: task._tag, reason, message: `task ${task._tag}: ${message}` })
@@ -195,8 +211,11 @@ const publish = (
 export const execute = (task: Task.Any, payload: unknown, options: Options): Effect.Effect<any, any, any> =>
   Effect.gen(function*() {
     const results = yield* Results
-    const [id] = yield* enqueueAll(task, [payload], { keepResult: keepResultMillis, ...options })
-    const result = yield* results.await(id!)
+    const [accepted] = yield* submit(task, [payload], { keepResult: keepResultMillis, ...options })
+    const { dropped, id } = accepted!
+    // nothing will ever run, so there is nothing to wait for
+    if (dropped !== undefined) return yield* new Job.Discarded({ id, reason: dropped })
+    const result = yield* results.await(id)
     if (result.exit !== undefined) {
       const decoded = task.codecs.decodeExit(result.exit)
       const exit = Exit.isSuccess(decoded) ? decoded.value : undefined
@@ -205,14 +224,14 @@ export const execute = (task: Task.Any, payload: unknown, options: Options): Eff
     }
     switch (result.state) {
       case "discarded":
-        return yield* new Job.Discarded({ id: id!, reason: result.reason ?? "discarded" })
+        return yield* new Job.Discarded({ id, reason: result.reason ?? "discarded" })
       case "aborted":
-        return yield* new Job.Aborted({ id: id!, reason: result.reason ?? "aborted" })
+        return yield* new Job.Aborted({ id, reason: result.reason ?? "aborted" })
       case "dead":
-        return yield* new Job.Dead({ id: id!, reason: result.reason ?? "dead", detail: result.exit })
+        return yield* new Job.Dead({ id, reason: result.reason ?? "dead", detail: result.exit })
       case "succeeded":
         return yield* new Job.Dead({
-          id: id!,
+          id,
           reason: "undecodable",
           detail:
             `the stored result of task ${task._tag} does not fit the schemas that this program has: ${result.exit}`
