@@ -94,7 +94,7 @@ describe("the memory backend's structures", () => {
           position: fc.integer({ min: -1000, max: 1000 }),
           pick: fc.nat()
         }),
-        { maxLength: 200 }
+        { maxLength: 200, size: "max" }
       ),
       (commands) => {
         const queue = new JobQueue("q", settings, new Outbox())
@@ -129,7 +129,7 @@ describe("the memory backend's structures", () => {
   })
 
   it("leases stand in the order in which they end, also when the clock was set back", () => {
-    fc.assert(fc.property(fc.array(fc.integer({ min: 0, max: 100 }), { maxLength: 50 }), (times) => {
+    fc.assert(fc.property(fc.array(fc.integer({ min: 0, max: 100 }), { maxLength: 50, size: "max" }), (times) => {
       const queue = new JobQueue("q", settings, new Outbox())
       const owner = { worker: "w", abort: () => {} }
       times.forEach((now, i) => {

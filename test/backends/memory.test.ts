@@ -91,8 +91,11 @@ describe("the memory backend", () => {
           assert.strictEqual((yield* inspect.counts("q")).ready, 0)
           return error.message
         })
-      // four characters of three bytes each
+      // characters of three bytes, and of four
       yield* backend.publish("other", [{ envelope: envelope("fits", { payload: "世界世" }) }])
+      yield* backend.publish("other", [{ envelope: envelope("fits too", { payload: "🧵🧵é" }) }])
+      assert.include(yield* refused([{ envelope: envelope("big", { payload: "🧵🧵ééé" }) }]), "14 bytes")
+      assert.include(yield* refused([{ envelope: envelope("big", { headers: { "123456": "78901" } }) }]), "13 bytes")
       assert.include(yield* refused([{ envelope: envelope("big", { payload: "世界世界" }) }]), "12 bytes")
       assert.include(
         yield* refused([{ envelope: envelope("late"), due: { _tag: "After", millis: 1001 } }]),
@@ -103,6 +106,21 @@ describe("the memory backend", () => {
     }).pipe(Effect.provide(MemoryBackend.layerWith({
       limits: { payloadBytes: 10, delayMillis: 1000, publishBatch: 2 }
     }))))
+
+  it.effect("batches are as large as the limits say", () =>
+    Effect.gen(function*() {
+      const backend = yield* Backend
+      yield* backend.publish("q", ["a", "b", "c"].map((id) => ({ envelope: envelope(id) })))
+      const subscription = yield* backend.subscribe("q", { worker: "w" })
+      const first = yield* subscription.take(100)
+      assert.strictEqual(first.length, 2)
+      const deliveries = [...first, ...yield* subscription.take(100)]
+      assert.deepStrictEqual(deliveries.map((delivery) => delivery.envelope.id), ["a", "b", "c"])
+      const items = deliveries.map(({ receipt }) => [receipt, done] as const)
+      assert.include((yield* Effect.flip(subscription.settle(items))).message, "3 settlements")
+      assert.include((yield* Effect.flip(subscription.exchange(items, 1))).message, "3 settlements")
+      assert.deepStrictEqual(yield* subscription.settle(items.slice(1)), ["Settled", "Settled"])
+    }).pipe(Effect.provide(MemoryBackend.layerWith({ limits: { takeBatch: 2, settleBatch: 2 } }))))
 
   it.effect("a subscription whose scope has ended claims nothing more and still settles", () =>
     Effect.gen(function*() {

@@ -231,11 +231,12 @@ describe("the fault kit", () => {
   it.effect("L16 a delivery is handed out twice, by the next claim or by the same, and settled once", () =>
     Effect.gen(function*() {
       const { backend, faults, subscription } = yield* setup
-      yield* backend.publish("q", ["a", "b", "c"].map(item))
+      yield* backend.publish("q", [item("a")])
       yield* faults.duplicateNext()
       const [a] = yield* subscription.take(1)
-      // there is something to take, so there is nothing to wait for
+      // the engine has nothing, and still there is something to take
       yield* subscription.await(1)
+      yield* backend.publish("q", ["b", "c"].map(item))
       const [twice, b] = yield* subscription.take(2)
       assert.deepStrictEqual(twice, a)
       assert.strictEqual(b!.envelope.id, "b")
@@ -395,5 +396,42 @@ describe("the fault kit", () => {
       yield* Effect.flip(backend.ping)
       yield* faults.skewClock(7)
       assert.strictEqual(clock.currentTimeMillisUnsafe(), 7)
+    }))
+
+  it.effect("a lease that is taken away is Lost also where the engine has a weak fence", () =>
+    Effect.gen(function*() {
+      const context = yield* Layer.build(MemoryBackend.layer)
+      const engine = Context.get(context, Backend)
+      const { backend, faults } = yield* Faults.wrap({
+        ...engine,
+        fence: "weak",
+        subscribe: (queue, options) =>
+          Effect.map(engine.subscribe(queue, options), (subscription) => ({
+            ...subscription,
+            settle: (items) =>
+              Effect.map(subscription.settle(items), (answers) => answers.map(() => "Settled" as const))
+          }))
+      })
+      const subscription = yield* backend.subscribe("q", { worker: "w" })
+      yield* backend.publish("q", [item("a")])
+      const [a] = yield* subscription.take(1)
+      yield* faults.loseLease("a")
+      assert.deepStrictEqual(yield* subscription.settle([[a!.receipt, done]]), ["Lost"])
+    }))
+
+  it.effect("an engine that reads the clock at every call reads the right one", () =>
+    Effect.gen(function*() {
+      const context = yield* Layer.build(MemoryBackend.layer)
+      const seen: Array<number> = []
+      const { backend, clock, faults } = yield* Faults.wrap({
+        ...Context.get(context, Backend),
+        ping: Effect.map(Clock.currentTimeMillis, (millis) => {
+          seen.push(millis)
+        })
+      })
+      yield* faults.skewClock("1 hour")
+      const both = Effect.andThen(backend.ping, Clock.currentTimeMillis)
+      assert.strictEqual(yield* Effect.provideService(both, Clock.Clock, clock), 3_600_000)
+      assert.deepStrictEqual(seen, [0])
     }))
 })
