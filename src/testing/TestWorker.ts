@@ -19,33 +19,34 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import { TestClock } from "effect/testing"
-import { Backend, type BackendError, type Origin, type Uniqueness } from "../Backend.ts"
+import type { Backend, BackendError, Origin, Uniqueness } from "../Backend.ts"
 import * as MemoryBackend from "../backends/MemoryBackend.ts"
-import * as Capability from "../Capability.ts"
+import type * as Capability from "../Capability.ts"
 import type * as Enqueue from "../Enqueue.ts"
 import type { Gate } from "../Gate.ts"
-import { queueOf } from "../internal/worker/resolve.ts"
 import type * as Job from "../Job.ts"
 import type * as Middleware from "../Middleware.ts"
 import type * as Task from "../Task.ts"
 import type * as TaskGroup from "../TaskGroup.ts"
-import * as Worker from "../Worker.ts"
-import { NotSucceeded, raise, raiseFirst, type Ran } from "./worker/ran.ts"
+import type * as Worker from "../Worker.ts"
+import { make, type Shape } from "./worker/make.ts"
+import { NotRun, NotSucceeded, raise, raiseFirst, type Ran } from "./worker/ran.ts"
 import { recording, Records, type Stored } from "./worker/records.ts"
-import { Valve } from "./worker/valve.ts"
 
 export {
+  /**
+   * A job was stored and could not be run now: it is due later, another job of its group is before it, its queue is paused
+   * or not one of the worker's, or a middleware of the enqueue point dropped it. `message` says which.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  NotRun,
   /**
    * A job did not end well. Raised by default; `outcomes: true` hands out what ran instead.
    *
@@ -79,33 +80,12 @@ export {
 // ------------------------------------------------------------------------------------------------------------ service
 
 /**
- * A job was stored and could not be run now: it is due later, another job of its group is before it, its queue is paused
- * or not one of the worker's, or a middleware of the enqueue point dropped it. `message` says which.
- *
- * @category errors
- * @since 0.1.0
- */
-export class NotRun extends Schema.TaggedError<NotRun>()("windlass/testing/NotRun", {
-  id: Schema.String,
-  message: Schema.String
-}) {}
-
-/**
  * The worker under test. Use the functions of this module.
  *
  * @category services
  * @since 0.1.0
  */
-export class TestWorker extends Context.Service<TestWorker, {
-  /** one certain job, before all others */
-  readonly job: (id: string) => Effect.Effect<Ran, NotRun>
-  readonly next: Effect.Effect<Ran | undefined>
-  readonly drain: Effect.Effect<ReadonlyArray<Ran>>
-  readonly adjust: (duration: Duration.Input) => Effect.Effect<ReadonlyArray<Ran>>
-  readonly stored: Effect.Effect<ReadonlyArray<Stored>>
-  readonly ran: Effect.Effect<ReadonlyArray<Ran>>
-  readonly clear: Effect.Effect<void>
-}>()("windlass/testing/TestWorker") {}
+export class TestWorker extends Context.Service<TestWorker, Shape>()("windlass/testing/TestWorker") {}
 
 /**
  * What a worker under test may be told: all that a worker may, but its mode and how it polls. `concurrency` is 1 unless
@@ -154,128 +134,6 @@ export const layer = <
   BackendError | Task.InvalidTask | Worker.InvalidWorker,
   Exclude<Worker.Needs<Names, Ms, Gs>, Backend | Capability.AllButTransactional | Records>
 > => Layer.effect(TestWorker, make(group, options ?? {})).pipe(Layer.provideMerge(backend)) as never
-
-const make = Effect.fnUntraced(function*(group: TaskGroup.TaskGroup<string>, options: Options) {
-  const base = yield* Backend
-  const inspect = yield* Capability.Inspect
-  const cancel = yield* Capability.Cancel
-  const deadLetter = yield* Capability.DeadLetter
-  const records = yield* Records
-  const scope = yield* Effect.scope
-  const context = yield* Effect.context<Backend>()
-  const valve = new Valve()
-  const production = Worker.layer(group, {
-    concurrency: 1,
-    ...options,
-    middleware: [valve.observer, ...(options.middleware ?? [])],
-    gates: gatesOf(group, options, valve.gate)
-  }) as Layer.Layer<Worker.Worker, BackendError | Task.InvalidTask | Worker.InvalidWorker, Backend>
-
-  let worker: Worker.Worker["Service"] | undefined
-  const start = Effect.gen(function*() {
-    valve.reset()
-    const own = yield* Scope.fork(scope)
-    const started = Context.get(
-      yield* Layer.buildWithScope(production, own).pipe(
-        Effect.provideContext(Context.add(context, Backend, valve.backend(base)))
-      ),
-      Worker.Worker
-    )
-    // a test that ends does not wait for handlers that sleep: its clock has stopped
-    yield* Scope.addFinalizer(own, started.interrupt)
-    yield* Effect.forkIn(Effect.andThen(started.await, Effect.sync(() => valve.end())), own)
-    worker = started
-  })
-  /** a job may have stopped the worker: the next call starts another, as a supervisor would */
-  const use = <A>(effect: Effect.Effect<A>): Effect.Effect<A> =>
-    Effect.gen(function*() {
-      if (valve.ended) yield* Effect.orDie(start)
-      const value = yield* effect
-      const report = valve.ended ? yield* worker!.await : undefined
-      if (report?.failure !== undefined) return yield* Effect.die(Cause.squash(report.failure))
-      return value
-    })
-  const during = (effect: Effect.Effect<unknown>) =>
-    use(Effect.suspend(() => {
-      const from = valve.ran.length
-      return Effect.map(effect, () => valve.since(from))
-    }))
-
-  yield* start
-  return TestWorker.of({
-    job: (id) =>
-      Effect.gen(function*() {
-        const found = Option.getOrUndefined(yield* Effect.orDie(inspect.get(id)))
-        const cannot = whyNot(found, valve)
-        if (cannot !== undefined) return yield* new NotRun({ id, message: `job ${id} was not run: ${cannot}` })
-        const ran = yield* during(valve.one({ id, queue: found!.queue }))
-        const own = ran.findLast((one) => one.id === id)
-        return own ?? (yield* new NotRun({ id, message: `job ${id} was not run: queue ${found!.queue} is paused` }))
-      }),
-    next: Effect.suspend(() => {
-      const from = valve.ran.length
-      return Effect.map(use(valve.one(undefined)), (id) => valve.since(from).find((one) => one.id === id))
-    }),
-    drain: during(valve.opened(valve.idle)),
-    adjust: (duration) =>
-      during(valve.opened(Effect.gen(function*() {
-        yield* quiet(valve)
-        yield* TestClock.adjust(duration)
-        yield* quiet(valve)
-      }))),
-    stored: Effect.sync(() => records.stored.slice()),
-    ran: Effect.sync(() => valve.since(0)),
-    clear: Effect.gen(function*() {
-      for (const queue of yield* inspect.queues) {
-        const waiting = yield* Stream.runCollect(inspect.list({ queue, states: ["ready", "scheduled", "blocked"] }))
-        for (const job of waiting) yield* cancel.request(job.envelope.id)
-        yield* deadLetter.purge(queue)
-      }
-      records.stored.length = 0
-      valve.ran = []
-    }).pipe(Effect.orDie)
-  })
-})
-
-/** The valve's gate first in every queue. */
-const gatesOf = (group: TaskGroup.TaskGroup<string>, options: Options, own: Gate): Worker.Options["gates"] => {
-  const { gates, queues } = options
-  if (gates === undefined) return [own]
-  if (Array.isArray(gates)) return [own, ...gates]
-  const names = queues === undefined ? group.tasks.map(queueOf) : Array.isArray(queues) ? queues : Object.keys(queues)
-  const each = gates as Readonly<Record<string, ReadonlyArray<Gate<any>>>>
-  return Object.fromEntries(names.map((name: string) => [name, [own, ...(each[name] ?? [])]]))
-}
-
-const whyNot = (job: Capability.JobRecord | undefined, valve: Valve): string | undefined => {
-  if (job === undefined) return "it is not in the queue (a middleware of the enqueue point dropped it?)"
-  if (!valve.hasQueue(job.queue)) return `this worker does not work on queue ${job.queue}`
-  switch (job.state) {
-    case "ready":
-      return undefined
-    case "scheduled":
-      return `it is due at ${new Date(job.dueAt ?? 0).toISOString()}: let time pass with TestWorker.adjust`
-    case "blocked":
-      return `another job of its group ${job.group} is before it`
-    default:
-      return `it is ${job.state}`
-  }
-}
-
-/** Until the worker has nothing to do but wait: for jobs, or for handlers that sleep. */
-const quiet = (valve: Valve): Effect.Effect<void> =>
-  Effect.raceFirst(
-    valve.idle,
-    Effect.gen(function*() {
-      for (let still = 0, seen = valve.activity; still < 100; still++) {
-        yield* Effect.yieldNow
-        if (valve.activity !== seen) {
-          seen = valve.activity
-          still = 0
-        }
-      }
-    })
-  )
 
 // ------------------------------------------------------------------------------------------------------------ running
 
@@ -367,7 +225,7 @@ export const runNext: {
 
 /**
  * Runs all that is due, and what that enqueues, until nothing is due and nothing is running; returns what ran, in the
- * order in which it ended. Then fails with {@link NotSucceeded} when an attempt failed, unless `outcomes: true`.
+ * order in which it was settled. Then fails with {@link NotSucceeded} when an attempt failed, unless `outcomes: true`.
  *
  * No time passes: a job that is retried later stays in the queue, and a handler that sleeps keeps this waiting until
  * the test moves `TestClock` (fork the drain, or use {@link adjust}).
@@ -474,7 +332,7 @@ export const stored: Effect.Effect<ReadonlyArray<Stored>, never, TestWorker> = E
 )
 
 /**
- * All that ran so far, in the order in which it ended.
+ * All that ran so far, in the order in which it was settled.
  *
  * @category looking
  * @since 0.1.0

@@ -6,6 +6,7 @@
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { Settled, Settlement } from "../../Backend.ts"
 import { isDecide } from "../../Decide.ts"
 import type { Outcome } from "../../Outcome.ts"
@@ -30,6 +31,18 @@ export interface Ran {
   /** what the backend said to the settlement; undefined when there was none (the lease was lost, or the chain is stuck) */
   readonly settled: Settled | undefined
 }
+
+/**
+ * A job was stored and could not be run now: it is due later, another job of its group is before it, its queue is paused
+ * or not one of the worker's, or a middleware of the enqueue point dropped it. `message` says which.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotRun extends Schema.TaggedError<NotRun>()("windlass/testing/NotRun", {
+  id: Schema.String,
+  message: Schema.String
+}) {}
 
 /**
  * A job did not end well. Raised by default; `outcomes: true` hands out what ran instead.

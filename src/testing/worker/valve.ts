@@ -24,9 +24,7 @@ interface Lane {
 /** A hand-out that is not over. */
 interface Open {
   readonly delivery: Delivery
-  observed:
-    | { readonly seq: number; readonly task: string; readonly payload: unknown; readonly outcome: Outcome }
-    | undefined
+  observed: { readonly task: string; readonly payload: unknown; readonly outcome: Outcome } | undefined
   settlement: Settlement | undefined
   settled: Settled | undefined
 }
@@ -40,8 +38,8 @@ export interface Ticket {
 }
 
 export class Valve {
-  /** everything that ran, as it was settled; `seq` is the order in which the chains ended */
-  ran: Array<{ readonly seq: number; readonly one: Ran }> = []
+  /** everything that ran, in the order in which it was settled */
+  ran: Array<Ran> = []
   /** grows with whatever the worker does: no change means that it waits */
   activity = 0
   /** the worker stopped on its own */
@@ -52,7 +50,6 @@ export class Valve {
   private openers = 0
   private ticket: Ticket | undefined
   private claims = 0
-  private seq = 0
 
   /** a worker that starts again begins with nothing in hand */
   reset(): void {
@@ -64,11 +61,6 @@ export class Valve {
   end(): void {
     this.ended = true
     this.changed()
-  }
-
-  /** what was over since the given length of `ran`, in the order in which it ended */
-  since(from: number): ReadonlyArray<Ran> {
-    return this.ran.slice(from).sort((a, b) => a.seq - b.seq).map(({ one }) => one)
   }
 
   hasQueue(queue: string): boolean {
@@ -129,7 +121,7 @@ export class Valve {
     name: "windlass/testing/TestWorker",
     after: (outcome, _, { delivery, payload, task }) => {
       const open = this.out.get(delivery.receipt.id)
-      if (open !== undefined) open.observed = { seq: this.seq++, task, payload, outcome }
+      if (open !== undefined) open.observed = { task, payload, outcome }
     }
   })
 
@@ -220,7 +212,7 @@ export class Valve {
     if (open === undefined) return
     this.out.delete(id)
     const { delivery, observed, settled, settlement } = open
-    const one: Ran = {
+    this.ran.push({
       id,
       task: observed?.task ?? delivery.envelope.task,
       queue: delivery.queue,
@@ -231,8 +223,7 @@ export class Valve {
         ? { _tag: "Aborted", cause: undefined }
         : observed?.outcome ?? outcomeOf(settlement),
       settled
-    }
-    this.ran.push({ seq: observed?.seq ?? this.seq++, one })
+    })
     // a job may have enqueued into another lane's queue: every lane looks once more before all is called idle
     if (this.out.size === 0) this.lookAgain()
     this.changed()
