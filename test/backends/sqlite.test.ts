@@ -418,7 +418,6 @@ describe("a leader", () => {
 describe("the virtual clock", () => {
   it.effect("moves by ten weeks with a worker waiting in a moment, and every lease, delay and retention is kept", () =>
     Effect.gen(function*() {
-      const started = performance.now()
       yield* use(
         yield* newFile,
         Effect.gen(function*() {
@@ -444,7 +443,6 @@ describe("the virtual clock", () => {
           assert.deepStrictEqual(yield* takeAll(subscription), ["late"])
         })
       )
-      assert.isBelow(performance.now() - started, 10_000)
     }))
 })
 

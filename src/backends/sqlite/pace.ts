@@ -8,7 +8,11 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
-const longest = 86_400_000
+/** milliseconds: no pause is longer */
+export const longest = 86_400_000
+
+/** whether a sleep of so many milliseconds, begun at `started` (of `performance.now`), took no time in the real world */
+export const isVirtual = (millis: number, started: number): boolean => performance.now() - started < millis / 2
 
 /** pauses, then runs `step`, for ever. `pause` returns milliseconds */
 export const every = (
@@ -21,8 +25,8 @@ export const every = (
       const millis = Math.max(pause(), grown)
       const started = performance.now()
       return Effect.flatMap(clock.sleep(Duration.millis(millis)), () => {
-        const virtual = performance.now() - started < millis / 2
-        return Effect.flatMap(step, () => loop(virtual ? Math.min(millis * 2, longest) : 0))
+        const grow = isVirtual(millis, started)
+        return Effect.flatMap(step, () => loop(grow ? Math.min(millis * 2, longest) : 0))
       })
     })
   return loop(0)

@@ -10,11 +10,12 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type { BackendError } from "../../Backend.ts"
 import type { Connection } from "./connection.ts"
+import * as Pace from "./pace.ts"
 import type { Poll } from "./poll.ts"
 import type { Wake } from "./wake.ts"
 
-/** no sleep is longer: a wall clock that is set forward is noticed this late at most */
-const longest = 60_000
+/** milliseconds: a wall clock that is set forward is noticed this late at most */
+const patience = 60_000
 
 export interface Waits {
   readonly connection: Connection
@@ -34,19 +35,23 @@ export const until = <A, R>(
     const latch = Latch.makeUnsafe(false)
     const leave = waits.wake.on(topic, () => void latch.openUnsafe())
     const unwant = waits.poll.want()
-    const loop: Effect.Effect<A, BackendError, R> = Effect.flatMap(ask, (answer) => {
-      if ("value" in answer) return Effect.succeed(answer.value)
-      const millis = answer.at - waits.connection.now()
-      const pause = millis === Infinity
-        ? latch.await
-        : Effect.raceFirst(latch.await, waits.connection.clock.sleep(Duration.millis(Math.min(millis, longest))))
-      return Effect.flatMap(pause, () => {
-        latch.closeUnsafe()
-        return loop
+    const loop = (cap: number): Effect.Effect<A, BackendError, R> =>
+      Effect.flatMap(ask, (answer) => {
+        if ("value" in answer) return Effect.succeed(answer.value)
+        const asked = waits.connection.now()
+        const millis = Math.min(answer.at - asked, cap)
+        const pause = answer.at === Infinity
+          ? latch.await
+          : Effect.raceFirst(latch.await, waits.connection.clock.sleep(Duration.millis(millis)))
+        const started = performance.now()
+        return Effect.flatMap(pause, () => {
+          latch.closeUnsafe()
+          const slept = waits.connection.now() - asked >= millis
+          return loop(slept && Pace.isVirtual(millis, started) ? Math.min(cap * 2, Pace.longest) : patience)
+        })
       })
-    })
     return Effect.ensuring(
-      loop,
+      loop(patience),
       Effect.sync(() => {
         leave()
         unwant()
