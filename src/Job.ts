@@ -95,7 +95,7 @@ export const checkpoint: Effect.Effect<void, never, Current> = Effect.flatMap(
  */
 export interface Controls {
   readonly progress: (value: string) => Effect.Effect<void, BackendError>
-  readonly adopt: (fiber: Fiber.Fiber<unknown, unknown>) => void
+  readonly fork: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Fiber.Fiber<A, E>, never, R>
 }
 
 /** @internal */
@@ -112,19 +112,16 @@ export const progress = (value: Schema.Json): Effect.Effect<void, BackendError, 
   Effect.flatMap(Current, (job) => controls(job).progress(JSON.stringify(value)))
 
 /**
- * Forks work that belongs to the job: the attempt is not over before the fiber is. If the fiber fails, the attempt
- * fails; if the handler fails or is interrupted, the fiber is interrupted first. (A plain `forkChild` is interrupted when
- * the handler returns, and its failure is nobody's.)
+ * Forks work that belongs to the job: the attempt is not over before the fiber is. If the fiber fails, the attempt fails
+ * once the handler has returned; if the handler fails or is interrupted, the fiber is interrupted first. A fork may fork
+ * more; one that the handler itself interrupts is over, not failed. (A plain `forkChild` is interrupted when the handler
+ * returns, and its failure is nobody's.)
  *
  * @category combinators
  * @since 0.1.0
  */
 export const fork = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Fiber.Fiber<A, E>, never, R | Current> =>
-  Effect.flatMap(Current, (job) =>
-    Effect.map(Effect.forkChild(effect, { startImmediately: true }), (fiber) => {
-      controls(job).adopt(fiber)
-      return fiber
-    }))
+  Effect.flatMap(Current, (job) => controls(job).fork(effect))
 
 /**
  * What `execute` fails with when the job was discarded by a `Decide`, or dropped by a middleware of the enqueue point.

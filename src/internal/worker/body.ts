@@ -25,6 +25,7 @@ export const body =
       }
       // a fork is the handler's: fresh for every run of the body
       job.forks = undefined
+      job.inBody = true
       // forks are joined before the scope closes: they may use what the handler acquired
       const inner = withScope(job, withForks(job, Effect.suspend(() => handler(payload))))
       const fiber = Effect.runForkWith(parent.context)(inner as Effect.Effect<unknown, unknown>)
@@ -80,25 +81,12 @@ const startLimit = (
   return limit
 }
 
-/** Joins what `Job.fork` started: the handler is over when its forks are, and fails when one of them fails. */
+/** The handler is over when its forks are, and fails when one of them fails. */
 const withForks = <A, E, R>(job: Run, handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.onExitPrimitive(
-    Effect.flatMap(handler, (value) => {
-      const forks = job.forks
-      return forks === undefined ? Effect.succeed(value) : Effect.as(joinAll(forks), value)
-    }),
-    () => job.forks === undefined ? undefined : Fiber.interruptAll(job.forks)
+    Effect.flatMap(handler, (value) => job.forks === undefined ? Effect.succeed(value) : Effect.as(job.forks.join, value)),
+    () => {
+      job.inBody = false
+      return job.forks?.interrupt()
+    }
   ) as Effect.Effect<A, E, R>
-
-/** A fork may fork more while it is being joined. */
-const joinAll = (forks: Array<Fiber.Fiber<unknown, unknown>>): Effect.Effect<void, unknown> =>
-  Effect.suspend(() => {
-    const fiber = forks.shift()
-    if (fiber === undefined) return Effect.void
-    // the others fail the job while this one still runs: wait for whichever ends first
-    forks.push(fiber)
-    return Effect.flatMap(Effect.raceAllFirst(forks.map((f) => Effect.as(Fiber.await(f), f))), (ended) => {
-      forks.splice(forks.indexOf(ended), 1)
-      return Effect.andThen(Fiber.join(ended), joinAll(forks))
-    })
-  })

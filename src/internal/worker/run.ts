@@ -7,6 +7,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Delivery, Receipt } from "../../Backend.ts"
 import type { Controls, Job } from "../../Job.ts"
+import { Forks } from "./forks.ts"
 import type { Resolved } from "./resolve.ts"
 
 /** Why an attempt is asked to stop. @internal */
@@ -33,7 +34,9 @@ export class Run implements Job {
   /** the fiber of the whole hand-out; interrupted too, so that waits which a middleware marked as interruptible end */
   root: Fiber.Fiber<unknown, unknown> | undefined = undefined
   /** fibers of `Job.fork` */
-  forks: Array<Fiber.Fiber<unknown, unknown>> | undefined = undefined
+  forks: Forks | undefined = undefined
+  /** a handler's body is open */
+  inBody = false
   /** the last typed failure that a boundary of the chain saw, before releases could turn it into a defect (L3) */
   failure: Cause.Fail<unknown> | undefined = undefined
   /** the chain outlived its limit: no longer renewed, never settled */
@@ -103,9 +106,11 @@ export class Run implements Job {
   get controls(): Controls {
     return {
       progress: (value) => this.progressTo(this.receipt, value),
-      adopt: (fiber) => {
-        ;(this.forks ??= []).push(fiber)
-      }
+      // a middleware's fork is a plain child of the attempt's fiber: it ends with the attempt
+      fork: (effect) =>
+        this.inBody
+          ? (this.forks ??= new Forks()).fork(effect)
+          : Effect.forkChild(effect, { startImmediately: true })
     }
   }
 
