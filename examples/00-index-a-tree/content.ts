@@ -86,7 +86,8 @@ export const read = Effect.fnUntraced(function*(
   }
   const rest = Stream.unfold(
     undefined,
-    () => Effect.map(file.readAlloc(piece), (next) => Option.isNone(next) ? undefined : [next.value, undefined] as const)
+    () =>
+      Effect.map(file.readAlloc(piece), (next) => Option.isNone(next) ? undefined : [next.value, undefined] as const)
   ).pipe(Stream.tap((bytes) => {
     meter.add(bytes)
     // it grew since somebody looked at its size

@@ -32,7 +32,9 @@ export const begin = (root: string, progress: Progress) =>
       const left = open(yield* inspect.counts(queue))
       if (continues || left > 0) {
         const { files } = yield* index.totals(root)
-        progress.print(`an earlier run did not end: ${files} files are in the index, ${left} jobs in the queue; going on`)
+        progress.print(
+          `an earlier run did not end: ${files} files are in the index, ${left} jobs in the queue; going on`
+        )
       }
       yield* Effect.orDie(enqueueWalks([{ root, path: root, run }])).pipe(
         Effect.withSpan("index a tree", { attributes: { root } })
@@ -73,16 +75,18 @@ const shown = Effect.fnUntraced(function*(progress: Progress, state: State) {
     while (marks.length > 2 && now - marks[0]![0] > recent) marks.shift()
     const [since, before] = marks[0]!
     const { running } = yield* worker.health
-    progress.update({
-      // jobs that an earlier run left are done before the walk has come to their files
-      found: Math.max(stats.found, stats.done),
-      // and then the walk may meet a file that was done a moment ago: counted twice
-      done: Math.min(Math.max(stats.found, stats.done), stats.unchanged + stats.done),
-      elapsed: now - state.started,
-      rate: now === since ? 0 : ((stats.done - before) * 1000) / (now - since),
-      current: stats.current,
-      waiting: reason(counts, running)
-    } satisfies Snapshot)
+    progress.update(
+      {
+        // jobs that an earlier run left are done before the walk has come to their files
+        found: Math.max(stats.found, stats.done),
+        // and then the walk may meet a file that was done a moment ago: counted twice
+        done: Math.min(Math.max(stats.found, stats.done), stats.unchanged + stats.done),
+        elapsed: now - state.started,
+        rate: now === since ? 0 : ((stats.done - before) * 1000) / (now - since),
+        current: stats.current,
+        waiting: reason(counts, running)
+      } satisfies Snapshot
+    )
   })
 })
 

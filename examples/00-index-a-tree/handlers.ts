@@ -97,7 +97,10 @@ export const WalkDirectoryLive = (options: { readonly except: ReadonlySet<string
       const here = { path: walk.path, parent: path.dirname(walk.path) }
       const entries = yield* fs.readDirectoryEntries(walk.path).pipe(
         Effect.catch(orGone(index, walk.path)),
-        Effect.tapErrorTag("Unreadable", ({ reason }) => index.unlisted({ ...here, error: "Unreadable", detail: reason }))
+        Effect.tapErrorTag(
+          "Unreadable",
+          ({ reason }) => index.unlisted({ ...here, error: "Unreadable", detail: reason })
+        )
       )
       const inside = (type: FileSystem.File.Type) =>
         entries.filter((entry) => entry.type === type).map((entry) => path.join(walk.path, entry.name))

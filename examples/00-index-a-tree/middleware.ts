@@ -40,16 +40,20 @@ const describe = (cause: Cause.Cause<unknown>): { readonly error: string; readon
 }
 
 /** Every failed attempt leaves its row; a later attempt that succeeds writes over it. */
-const journal = (index: Index["Service"], path: Path.Path): Middleware.Wrap<never, Decide.Decide, Subject> => (next, input) =>
-  next(input).pipe(
-    Effect.tapCause((cause) => {
-      const failed = describe(cause)
-      if (failed === undefined) return Effect.void
-      return Effect.flatMap(Subject, (seen) =>
-        index.fail({ ...seen, ...failed, dir: path.dirname(seen.path), type: typeOfName(path.basename(seen.path)) }))
-    }),
-    Effect.catch((failure) => Effect.fail(failure instanceof TooLarge ? Decide.discard("TooLarge") : failure))
-  )
+const journal =
+  (index: Index["Service"], path: Path.Path): Middleware.Wrap<never, Decide.Decide, Subject> => (next, input) =>
+    next(input).pipe(
+      Effect.tapCause((cause) => {
+        const failed = describe(cause)
+        if (failed === undefined) return Effect.void
+        return Effect.flatMap(
+          Subject,
+          (seen) =>
+            index.fail({ ...seen, ...failed, dir: path.dirname(seen.path), type: typeOfName(path.basename(seen.path)) })
+        )
+      }),
+      Effect.catch((failure) => Effect.fail(failure instanceof TooLarge ? Decide.discard("TooLarge") : failure))
+    )
 
 // ------------------------------------------------------------------------------------------------ facts and handle
 
@@ -71,11 +75,12 @@ export const unreadable = (error: PlatformError.PlatformError, path: string): Un
   })
 
 /** what is gone has no row, and its job is discarded: there is nothing left to do */
-export const orGone = (index: Index["Service"], path: string) =>
-(error: PlatformError.PlatformError): Effect.Effect<never, Unreadable | Decide.Decide> =>
-  isGone(error, path)
-    ? Effect.andThen(index.forget(path), Effect.fail(Decide.discard("Vanished")))
-    : Effect.fail(unreadable(error, path))
+export const orGone =
+  (index: Index["Service"], path: string) =>
+  (error: PlatformError.PlatformError): Effect.Effect<never, Unreadable | Decide.Decide> =>
+    isGone(error, path)
+      ? Effect.andThen(index.forget(path), Effect.fail(Decide.discard("Vanished")))
+      : Effect.fail(unreadable(error, path))
 
 const withFacts = (fs: FileSystem.FileSystem, index: Index["Service"]) =>
   Middleware.hooks({
@@ -128,22 +133,25 @@ const directoryPayload = Schema.decodeUnknownOption(Schema.fromJsonString(WalkDi
  * A job can end as dead without its chain being entered: as poison (it was running whenever the process died), or with
  * a payload of another version. This stands around all of that, so such a file or directory has its row too.
  */
-export const lastWord = Middleware.delivery<Index | Path.Path>("last word", (next, delivery) =>
-  Effect.tap(next(delivery), (settlement) =>
-    Effect.gen(function*() {
-      // what failed in the chain, the journal knows better
-      if (settlement._tag !== "Dead" || ["failed", "timeout"].includes(settlement.reason)) return
-      const index = yield* Index
-      const path = yield* Path.Path
-      const why = { error: settlement.reason, detail: settlement.error ?? settlement.reason }
-      const { payload, task } = delivery.envelope
-      const file = task === IndexFile._tag ? filePayload(payload) : Option.none()
-      const directory = task === WalkDirectory._tag ? directoryPayload(payload) : Option.none()
-      if (Option.isSome(file)) {
-        const type = typeOfName(path.basename(file.value.path))
-        yield* index.fail({ ...file.value, ...why, dir: path.dirname(file.value.path), type })
-      }
-      if (Option.isSome(directory)) {
-        yield* index.unlisted({ path: directory.value.path, parent: path.dirname(directory.value.path), ...why })
-      }
-    })))
+export const lastWord = Middleware.delivery<Index | Path.Path>(
+  "last word",
+  (next, delivery) =>
+    Effect.tap(next(delivery), (settlement) =>
+      Effect.gen(function*() {
+        // what failed in the chain, the journal knows better
+        if (settlement._tag !== "Dead" || ["failed", "timeout"].includes(settlement.reason)) return
+        const index = yield* Index
+        const path = yield* Path.Path
+        const why = { error: settlement.reason, detail: settlement.error ?? settlement.reason }
+        const { payload, task } = delivery.envelope
+        const file = task === IndexFile._tag ? filePayload(payload) : Option.none()
+        const directory = task === WalkDirectory._tag ? directoryPayload(payload) : Option.none()
+        if (Option.isSome(file)) {
+          const type = typeOfName(path.basename(file.value.path))
+          yield* index.fail({ ...file.value, ...why, dir: path.dirname(file.value.path), type })
+        }
+        if (Option.isSome(directory)) {
+          yield* index.unlisted({ path: directory.value.path, parent: path.dirname(directory.value.path), ...why })
+        }
+      }))
+)

@@ -53,7 +53,9 @@ export const bar = (snapshot: Snapshot, columns: number): string => {
   const percent = `${Math.floor(fraction * 100)}%`.padStart(4)
   const line = `${drawn}${percent}  ${facts}`
   const room = columns - line.length - 3
-  return room < 8 ? line.slice(0, Math.max(0, columns - 1)) : `${line}  ${shortened(snapshot.current, Math.floor(room / 2))}`
+  return room < 8
+    ? line.slice(0, Math.max(0, columns - 1))
+    : `${line}  ${shortened(snapshot.current, Math.floor(room / 2))}`
 }
 
 export const plain = (snapshot: Snapshot): string =>

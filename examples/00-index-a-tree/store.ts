@@ -173,7 +173,8 @@ const make = (db: DatabaseSync): Index["Service"] => {
         const { lastInsertRowid } = db.prepare("INSERT INTO runs (root, started) VALUES (?, ?)").run(root, Date.now())
         return { run: Number(lastInsertRowid), continues: before !== undefined && before["finished"] === null }
       }),
-    finish: (run) => Effect.sync(() => void db.prepare("UPDATE runs SET finished = ? WHERE run = ?").run(Date.now(), run)),
+    finish: (run) =>
+      Effect.sync(() => void db.prepare("UPDATE runs SET finished = ? WHERE run = ?").run(Date.now(), run)),
     latest: (root) => Effect.sync(() => latest.get(root) as { readonly run: number; readonly started: number }),
     known: (directory) =>
       Effect.sync(() => new Map(known.all(directory).map((row) => [String(row["path"]), row as unknown as Known]))),

@@ -88,13 +88,18 @@ export const summary = (ended: Ended): string => {
     row("jobs", `${number(stats.jobs)} in ${number(stats.attempts)} attempts, ${number(rate)} jobs/s`),
     row("outcomes", counted(stats.outcomes)),
     row("failures", `${counted(stats.failures)} (attempts of this time, by error)`),
-    ...totals.errors.map(({ error, example, files }) => row("", `${error}: ${number(files)} in the index, as ${JSON.stringify(example)}`)),
+    ...totals.errors.map(({ error, example, files }) =>
+      row("", `${error}: ${number(files)} in the index, as ${JSON.stringify(example)}`)
+    ),
     row("dead letters", number(counts.dead)),
     ...deadLetters.slice(0, 5).map((job) => row("", `${job.reason}: ${oneLine(job.error ?? job.envelope.payload)}`)),
     ...(deadLetters.length > 5 ? [row("", "...")] : []),
     row("latency", `${latencies(stats.latencies)} (one attempt at a file)`),
     ...(ended.spent.length === 0 ? [] : [
-      row("spans", ended.spent.slice(0, 6).map((s) => `${s.name} ${number(s.count)} x ${millis(s.millis / s.count)}`).join(", "))
+      row(
+        "spans",
+        ended.spent.slice(0, 6).map((s) => `${s.name} ${number(s.count)} x ${millis(s.millis / s.count)}`).join(", ")
+      )
     ]),
     row("chains", "first = outermost"),
     ...chains(ended.middleware),

@@ -13,12 +13,17 @@ export interface Spent {
 }
 
 /** By name of the span. */
-export class Profile extends Context.Service<Profile, { readonly spent: () => ReadonlyArray<Spent> }>()("tree/Profile") {}
+export class Profile
+  extends Context.Service<Profile, { readonly spent: () => ReadonlyArray<Spent> }>()("tree/Profile")
+{}
 
 class Span extends Tracer.NativeSpan {
   private readonly ended: (span: Span, millis: number) => void
 
-  constructor(options: ConstructorParameters<typeof Tracer.NativeSpan>[0], ended: (span: Span, millis: number) => void) {
+  constructor(
+    options: ConstructorParameters<typeof Tracer.NativeSpan>[0],
+    ended: (span: Span, millis: number) => void
+  ) {
     super(options)
     this.ended = ended
   }

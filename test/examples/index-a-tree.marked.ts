@@ -39,7 +39,8 @@ const store = (filename: string) =>
   ).pipe(Layer.provide(Store.layer(filename)))
 
 const enqueueing = Enqueue.layer((next, batch) =>
-  Effect.tap(next(batch), () => batch.task === IndexFile._tag ? at("enqueued") : Effect.void))
+  Effect.tap(next(batch), () => batch.task === IndexFile._tag ? at("enqueued") : Effect.void)
+)
 
 const options = Options.parse(process.argv.slice(2), { project: "/", cwd: process.cwd(), env: process.env })
 if ("problem" in options) throw new Error(options.problem)

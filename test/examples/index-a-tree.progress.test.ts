@@ -128,7 +128,7 @@ describe("the program", () => {
   it("draws a bar on a terminal", async () => {
     const { code, output } = await onTerminal([directory, "--db", Path.join(directory, "a.db")]).ended
     assert.strictEqual(code, 0, output)
-    assert.match(output, /\r\u001b\[2K.*\d+% {2}\d+ of \d+ files/)
+    assert.isTrue(output.split("\r\u001b[2K").some((drawn) => /^.*\d+% {2}\d+ of \d+ files/.test(drawn)), output)
     assert.isBelow(output.lastIndexOf("\u001b[?25h"), output.indexOf("indexed "), "the bar is gone before the summary")
     assert.include(output, "\u001b[?25h")
   })
@@ -136,7 +136,7 @@ describe("the program", () => {
   it("writes plain text into a pipe", async () => {
     const { code, output } = await start(main, [directory, "--db", Path.join(directory, "b.db")]).ended
     assert.strictEqual(code, 0, output)
-    assert.notMatch(output, /[\u001b\r█]/)
+    for (const drawn of ["\u001b", "\r", "█"]) assert.notInclude(output, drawn)
     assert.include(output, "indexed ")
   })
 
@@ -159,8 +159,21 @@ describe("small things", () => {
 
   it("types by name: the longest ending that is known", () => {
     assert.deepStrictEqual(
-      ["a.d.ts", "a.ts", "x.b.md", "A.JSON", "a.js.map", "README", "a.b", ".ts", "a.constructor", "__proto__"].map(typeOfName),
-      ["types", "typescript", "markdown", "json", "source map", undefined, undefined, "typescript", undefined, undefined]
+      ["a.d.ts", "a.ts", "x.b.md", "A.JSON", "a.js.map", "README", "a.b", ".ts", "a.constructor", "__proto__"].map(
+        typeOfName
+      ),
+      [
+        "types",
+        "typescript",
+        "markdown",
+        "json",
+        "source map",
+        undefined,
+        undefined,
+        "typescript",
+        undefined,
+        undefined
+      ]
     )
     assert.deepStrictEqual(["a.txt", "a.png", "a.toString", "b"].map(promisesText), [true, false, false, false])
   })

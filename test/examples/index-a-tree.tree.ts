@@ -1,13 +1,17 @@
 /** A tree of a few thousand files with everything that is awkward about trees, and what an index of it has to hold. */
+import { execFileSync } from "node:child_process"
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { execFileSync } from "node:child_process"
 
 /** What the row of one file must say. */
 export type Expected =
   | { readonly sha256: string; readonly bytes: number; readonly error: null }
-  | { readonly sha256: null; readonly bytes: number | null; readonly error: "TooLarge" | "NotText" | "Unreadable" | "poison" }
+  | {
+    readonly sha256: null
+    readonly bytes: number | null
+    readonly error: "TooLarge" | "NotText" | "Unreadable" | "poison"
+  }
 
 const mebibyte = 1024 * 1024
 
@@ -52,7 +56,11 @@ export const grow = (root: string): void => {
   for (let i = 0; i < 60; i++) write(root, `empty/${i}.txt`, "")
   write(root, `${Array.from({ length: 60 }, (_, i) => `d${i}`).join("/")}/deep.txt`, "deep")
   for (let i = 0; i < 200; i++) {
-    write(root, `bytes/${i}.bin`, Uint8Array.from({ length: Math.floor(next() * 5_000) }, () => Math.floor(next() * 256)))
+    write(
+      root,
+      `bytes/${i}.bin`,
+      Uint8Array.from({ length: Math.floor(next() * 5_000) }, () => Math.floor(next() * 256))
+    )
   }
   // around the sizes at which reading goes another way
   for (const size of [256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1, 512 * 1024, mebibyte, 8 * mebibyte]) {
