@@ -20,25 +20,9 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/testing/TestClock"
-import { Backend, type Shape } from "../Backend.ts"
-import { Unique } from "../Capability.ts"
-import { cancel } from "./conformance/cases/cancel.ts"
-import { core } from "./conformance/cases/core.ts"
-import { deadLetter } from "./conformance/cases/deadLetter.ts"
-import { delay } from "./conformance/cases/delay.ts"
-import { fence } from "./conformance/cases/fence.ts"
-import { groups } from "./conformance/cases/groups.ts"
-import { inspect } from "./conformance/cases/inspect.ts"
-import { leader, transactional } from "./conformance/cases/leader.ts"
-import { lease } from "./conformance/cases/lease.ts"
-import { load } from "./conformance/cases/load.ts"
-import { order } from "./conformance/cases/order.ts"
-import { random } from "./conformance/cases/random.ts"
-import { results } from "./conformance/cases/results.ts"
-import { unique } from "./conformance/cases/unique.ts"
-import { waiting } from "./conformance/cases/waiting.ts"
+import { all } from "./conformance/cases.ts"
+import { facts, token } from "./conformance/facts.ts"
 import {
-  capabilities,
   type Case,
   ConformanceFailure,
   Harness,
@@ -81,24 +65,7 @@ export {
  * @category cases
  * @since 0.1.0
  */
-export const cases: ReadonlyArray<Case> = [
-  ...core,
-  ...order,
-  ...delay,
-  ...fence,
-  ...lease,
-  ...waiting,
-  ...unique,
-  ...groups,
-  ...cancel,
-  ...results,
-  ...inspect,
-  ...deadLetter,
-  ...leader,
-  ...transactional,
-  ...load,
-  ...random
-]
+export const cases: ReadonlyArray<Case> = all
 
 /**
  * - `name`: of the backend, for the titles.
@@ -152,31 +119,6 @@ export interface Report {
   readonly failed: ReadonlyArray<{ readonly case: Case; readonly message: string }>
   readonly notApplicable: ReadonlyArray<{ readonly case: Case; readonly missing: ReadonlyArray<Need> }>
 }
-
-/**
- * What a built backend has, of all that cases may need.
- *
- * @category running
- * @since 0.1.0
- */
-export const facts = Effect.fnUntraced(function*<R>(context: Context.Context<R>, clock: "test" | "live") {
-  const found = new Set<Need>()
-  for (const [name, key] of Object.entries(capabilities)) {
-    if (has(context, key)) found.add(name as Need)
-  }
-  const backend: Shape = Context.getUnsafe(context as Context.Context<any>, Backend)
-  const unique: Option.Option<Unique["Service"]> = Context.getOption(context as Context.Context<any>, Unique)
-  if (Option.isSome(unique)) { for (const scope of unique.value.scopes) found.add(`Unique.${scope}`) }
-  if (backend.fence === "strict") found.add("StrictFence")
-  if (clock === "test") found.add("ExactTime")
-  yield* Effect.scoped(Effect.gen(function*() {
-    const queue = `conformance-${token()}`
-    yield* backend.declare(queue)
-    const { lease } = yield* backend.subscribe(queue, { worker: "conformance" })
-    if (lease._tag === "Timed") found.add("TimedLease")
-  }))
-  return found as ReadonlySet<Need>
-})
 
 /**
  * Runs one case on a freshly built layer. It never fails: what went wrong, a layer that cannot be built included, is in
@@ -325,8 +267,3 @@ const mustLack = (
     })
   )
 }
-
-const has = (context: Context.Context<any>, key: Context.Key<any, any>): boolean =>
-  Option.isSome(Context.getOption(context, key))
-
-const token = (): string => Math.random().toString(36).slice(2, 10)

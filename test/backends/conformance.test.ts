@@ -317,6 +317,45 @@ describe("the conformance kit", () => {
       assert.isTrue(lines.some((line) => line.includes("\"group\"")))
     }))
 
+  it.live("an engine with a time of its own is given the time: the cases that wait hold on the live clock", () =>
+    Effect.gen(function*() {
+      const waiting = [
+        "core/retry-delay",
+        "delay/after",
+        "delay/await",
+        "await/delayed-retry",
+        "lease/expiry",
+        "lease/await",
+        "groups/scheduled-head",
+        "results/expiry",
+        "unique/window",
+        "leader/one",
+        "random/untimed"
+      ]
+      const verdicts = yield* Effect.forEach(
+        Conformance.cases.filter(({ id }) => waiting.includes(id)),
+        (tried) =>
+          Conformance.runCase({
+            name: "live",
+            layer: MemoryBackend.layerWith({ lease: "2 seconds" }),
+            clock: "live",
+            scale: 10
+          }, tried),
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(verdicts.length, waiting.length)
+      assert.deepStrictEqual(verdicts.filter(({ _tag }) => _tag !== "Held"), [])
+
+      const { doNotApply } = Conformance.suite(
+        { name: "live", layer: MemoryBackend.layer, clock: "live", lacks: ["Transactional"] },
+        () => {}
+      )
+      assert.deepStrictEqual(
+        doNotApply.filter(({ needs }) => !needs.includes("Transactional")).map(({ id }) => id),
+        ["delay/exact", "lease/exact", "random/timed"]
+      )
+    }))
+
   it.live("reports what does not apply, and why", () =>
     Effect.gen(function*() {
       const layer = without(Capability.Groups, Capability.Cancel, Capability.Leader)

@@ -1,13 +1,13 @@
 /**
- * Looking at jobs, and pausing a queue.
+ * Looking at jobs.
  *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { Cancel, DeadLetter, Inspect, type JobRecord, Pause } from "../../../Capability.ts"
-import { ends, equal, fail, Harness, holds, make } from "../harness.ts"
-import { dead, drain, expire, names, receive, retry, settle, type Stage, stage, succeeded, takeOne } from "../stage.ts"
+import { Cancel, DeadLetter, Inspect, type JobRecord } from "../../../Capability.ts"
+import { equal, fail, Harness, holds, make } from "../harness.ts"
+import { dead, drain, expire, retry, settle, type Stage, stage, succeeded, takeOne } from "../stage.ts"
 
 const record = Effect.fnUntraced(function*(s: Stage, name: string) {
   const inspect = yield* Inspect
@@ -279,44 +279,5 @@ export const inspect = [
     const inspect = yield* Inspect
     const s = yield* stage
     yield* equal((yield* inspect.get(s.id("nobody")))._tag, "None", "record")
-  }),
-
-  make("pause/hold", [], "a paused queue takes jobs in and hands none out; others go on", ["Pause"], function*() {
-    const pause = yield* Pause
-    const s = yield* stage
-    const subscription = yield* s.subscribe("w")
-    yield* s.backend.declare(s.other("q"))
-    const there = yield* s.backend.subscribe(s.other("q"), { worker: "w" })
-    yield* s.publish("a", "b")
-    const a = yield* takeOne(subscription)
-    yield* equal(yield* pause.get(s.queue), false, "before")
-    yield* pause.set(s.queue, true)
-    yield* pause.set(s.queue, true)
-    yield* equal(yield* pause.get(s.queue), true, "while paused")
-    yield* s.publish("c")
-    yield* s.backend.publish(s.other("q"), [s.item("x")])
-    yield* equal(names(s, yield* subscription.take(10)), [], "handed out while paused")
-    yield* equal(names(s, yield* there.take(10)), ["x"], "handed out by another queue")
-    yield* equal(
-      yield* subscription.exchange([[a.receipt, retry()]], 10),
-      [["Settled"], []],
-      "an exchange while paused: a running job may be settled"
-    )
-    yield* pause.set(s.queue, false)
-    yield* equal(names(s, yield* drain(subscription, 3)).toSorted(), ["a", "b", "c"], "handed out afterwards")
-  }),
-
-  make("pause/await", [], "who waits at a paused queue is woken when it goes on", ["Pause"], function*() {
-    const pause = yield* Pause
-    const { advance, unit } = yield* Harness
-    const s = yield* stage
-    const subscription = yield* s.subscribe("w")
-    yield* s.publish("a")
-    yield* pause.set(s.queue, true)
-    const receiving = yield* Effect.forkChild(receive(subscription), { startImmediately: true })
-    yield* advance(unit)
-    yield* equal(receiving.pollUnsafe(), undefined, "while paused")
-    yield* pause.set(s.queue, false)
-    yield* equal(names(s, yield* ends(receiving, "waiting for the queue to go on")), ["a"], "what it got")
   })
 ]

@@ -131,17 +131,23 @@ export const unique = [
     }
   ),
 
-  make("unique/scope", [], "keys are apart from each other, and from those of other queues", ["Unique"], function*() {
-    const s = yield* stage
-    const until = "finished"
-    const unique = { key: "k", until } as const
-    yield* equal(yield* enqueue(s, "a", "k", until), stored, "the first")
-    yield* equal(yield* enqueue(s, "b", "other", until), stored, "another key")
-    yield* equal(yield* enqueue(s, "c", "", until), stored, "an empty key")
-    yield* s.backend.declare(s.other("q"))
-    const answers = yield* s.backend.publish(s.other("q"), [s.item("d", { unique })])
-    yield* equal(answers, [stored], "the same key in another queue")
-  }),
+  make(
+    "unique/scope",
+    [],
+    "keys are apart from each other, and from those of other queues",
+    ["Unique.finished"],
+    function*() {
+      const s = yield* stage
+      const until = "finished"
+      const unique = { key: "k", until } as const
+      yield* equal(yield* enqueue(s, "a", "k", until), stored, "the first")
+      yield* equal(yield* enqueue(s, "b", "other", until), stored, "another key")
+      yield* equal(yield* enqueue(s, "c", "", until), stored, "an empty key")
+      yield* s.backend.declare(s.other("q"))
+      const answers = yield* s.backend.publish(s.other("q"), [s.item("d", { unique })])
+      yield* equal(answers, [stored], "the same key in another queue")
+    }
+  ),
 
   make(
     "unique/batch",

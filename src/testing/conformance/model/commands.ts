@@ -49,15 +49,14 @@ export const generate = (random: Prng, facts: ReadonlySet<Need>, lease: number, 
   const someName = () => `j${random.int(Math.max(1, named))}`
   const millis = () => random.pick([1, 10, 100, Math.floor(lease / 3), lease, 2 * lease])
 
+  const scopes: ReadonlyArray<Uniqueness["until"]> = [
+    ...(facts.has("Unique.started") ? ["started" as const] : []),
+    ...(facts.has("Unique.finished") ? ["finished" as const] : []),
+    ...(facts.has("Unique.window") ? [{ millis: timed ? lease : 3_600_000 }] : [])
+  ]
   const uniqueness = (): Uniqueness => {
-    const until = random.pick<Uniqueness["until"]>(
-      [
-        ...(facts.has("Unique.started") ? ["started" as const] : []),
-        ...(facts.has("Unique.finished") ? ["finished" as const] : []),
-        ...(facts.has("Unique.window") ? [{ millis: timed ? millis() : 3_600_000 }] : [])
-      ]
-    )
-    return { key: random.pick(["k", "l"]), until }
+    const until = random.pick(scopes)
+    return { key: random.pick(["k", "l"]), until: typeof until === "object" && timed ? { millis: millis() } : until }
   }
 
   const newJob = (): NewJob => ({
@@ -66,7 +65,7 @@ export const generate = (random: Prng, facts: ReadonlySet<Need>, lease: number, 
     due: timed && facts.has("Delay") && random.chance(0.25) ? millis() : undefined,
     priority: facts.has("Priority") && random.chance(0.3) ? random.pick([-1, 0, 1, 2]) : undefined,
     group: facts.has("Groups") && random.chance(0.35) ? random.pick(["g", "h"]) : undefined,
-    unique: facts.has("Unique") && random.chance(0.25) ? uniqueness() : undefined,
+    unique: scopes.length > 0 && random.chance(0.25) ? uniqueness() : undefined,
     keepResult: facts.has("Results") && random.chance(0.3) ? (timed ? millis() : 3_600_000) : undefined
   })
 

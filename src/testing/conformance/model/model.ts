@@ -8,44 +8,12 @@ import type { Delivery, Published, Settled, Settlement } from "../../../Backend.
 import type { Result } from "../../../Capability.ts"
 import { same, show } from "../harness.ts"
 import type { NewJob } from "./commands.ts"
-
-/** `loose`: the contract does not say before or behind whom it comes */
-type Place = { readonly at: "front" | "back" | "loose"; readonly n: number }
-
-export interface ModelJob {
-  readonly name: string
-  readonly priority: number
-  readonly group: string | undefined
-  /** order of the publishes */
-  readonly age: number
-  readonly new: NewJob
-  readonly delayed: boolean
-  phase: "waiting" | "active" | "ended" | "dead"
-  due: number
-  place: Place
-  /** index of the hand-out that may settle it */
-  handout: number
-  leaseEnd: number
-  worker: string
-  spent: number
-  unsettled: number
-  lostFrom: string | undefined
-  failed: boolean
-  abort: boolean
-  progress: string | undefined
-  result: Result | undefined
-  resultUntil: number
-}
-
-interface Held {
-  readonly name: string
-  readonly until: "started" | "finished" | "window"
-  readonly expires: number
-}
+import { makeJob, type ModelJob } from "./job.ts"
+import { Keys } from "./keys.ts"
 
 export class Model {
   readonly jobs = new Map<string, ModelJob>()
-  private readonly keys = new Map<string, Held>()
+  private keys = new Keys()
   private readonly lease: number
   private steps = 0
   /** name of the job of every hand-out so far */
@@ -67,13 +35,12 @@ export class Model {
   publish(jobs: ReadonlyArray<NewJob>, atomic: boolean): ReadonlyArray<Published> {
     if (atomic) {
       const before = new Map(this.jobs)
-      const keys = new Map(this.keys)
+      const keys = this.keys.copy()
       const answers = jobs.map((job) => this.publishOne(job))
       if (answers.every(({ _tag }) => _tag === "Stored")) return answers
       this.jobs.clear()
-      this.keys.clear()
       for (const [name, job] of before) this.jobs.set(name, job)
-      for (const [key, held] of keys) this.keys.set(key, held)
+      this.keys = keys
       return answers.map((answer) => answer._tag === "Stored" ? { _tag: "Skipped" } : answer)
     }
     return jobs.map((job) => this.publishOne(job))
@@ -82,38 +49,10 @@ export class Model {
   private publishOne(job: NewJob): Published {
     if (this.jobs.has(job.name)) return { _tag: "Duplicate", existing: job.name }
     if (job.unique !== undefined) {
-      const held = this.keys.get(job.unique.key)
-      if (held !== undefined && held.expires > this.now) return { _tag: "Duplicate", existing: held.name }
-      const { until } = job.unique
-      this.keys.set(job.unique.key, {
-        name: job.name,
-        until: typeof until === "object" ? "window" : until,
-        expires: typeof until === "object" ? this.now + until.millis : Infinity
-      })
+      const existing = this.keys.take(job.unique, job.name, this.now)
+      if (existing !== undefined) return { _tag: "Duplicate", existing }
     }
-    const n = ++this.steps
-    this.jobs.set(job.name, {
-      name: job.name,
-      priority: job.priority ?? 0,
-      group: job.group,
-      age: n,
-      new: job,
-      delayed: (job.due ?? 0) > 0,
-      phase: "waiting",
-      due: this.now + (job.due ?? 0),
-      place: { at: (job.due ?? 0) > 0 ? "loose" : "back", n },
-      handout: -1,
-      leaseEnd: 0,
-      worker: "",
-      spent: 0,
-      unsettled: 0,
-      lostFrom: undefined,
-      failed: false,
-      abort: false,
-      progress: undefined,
-      result: undefined,
-      resultUntil: 0
-    })
+    this.jobs.set(job.name, makeJob(job, ++this.steps, this.now))
     return { _tag: "Stored" }
   }
 
@@ -225,7 +164,7 @@ export class Model {
     job.handout = this.handouts.push(job.name) - 1
     job.leaseEnd = this.now + this.lease
     job.worker = worker
-    this.free(job, "started")
+    this.keys.free(job.new.unique, job.name, "started")
     return undefined
   }
 
@@ -284,13 +223,8 @@ export class Model {
     job.phase = result.state === "dead" ? "dead" : "ended"
     job.result = result
     job.resultUntil = job.new.keepResult === undefined ? 0 : this.now + job.new.keepResult
-    this.free(job, "started")
-    this.free(job, "finished")
-  }
-
-  private free(job: ModelJob, until: "started" | "finished"): void {
-    const held = job.new.unique === undefined ? undefined : this.keys.get(job.new.unique.key)
-    if (held !== undefined && held.name === job.name && held.until === until) this.keys.delete(job.new.unique!.key)
+    this.keys.free(job.new.unique, job.name, "started")
+    this.keys.free(job.new.unique, job.name, "finished")
   }
 
   // the rest
