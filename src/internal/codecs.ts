@@ -70,7 +70,9 @@ export const makeCodecs = (
         return JSON.stringify(encode(schema.make(payload)) ?? null)
       } catch (defect) {
         // `make` throws a sentence that does not say which field it is about
-        throw defect instanceof Error && SchemaIssue.isIssue(defect.cause) ? new Schema.SchemaError(defect.cause) : defect
+        throw defect instanceof Error && SchemaIssue.isIssue(defect.cause)
+          ? new Schema.SchemaError(defect.cause)
+          : defect
       }
     },
     decodePayload: (payload, version) => {

@@ -2,6 +2,7 @@
  * From a payload to a stored job: encode, pass the enqueue point, publish. Every new job goes through here exactly once
  * (law L7); retries are moves of the stored envelope and never do.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -15,6 +16,7 @@ import * as Job from "../Job.ts"
 import { isService } from "../Middleware.ts"
 import type * as Task from "../Task.ts"
 import { uuidV7 } from "./id.ts"
+import { describe } from "./line.ts"
 import { enqueueKey } from "./middleware/declared.ts"
 import type { Options } from "./options.ts"
 import * as trace from "./trace.ts"
@@ -216,19 +218,21 @@ export const execute = (task: Task.Any, payload: unknown, options: Options): Eff
     // nothing will ever run, so there is nothing to wait for
     if (dropped !== undefined) return yield* new Job.Discarded({ id, reason: dropped })
     const result = yield* results.await(id)
-    if (result.exit !== undefined) {
-      const decoded = task.codecs.decodeExit(result.exit)
-      const exit = Exit.isSuccess(decoded) ? decoded.value : undefined
-      if (result.state === "succeeded" && exit !== undefined) return yield* exit
-      if (result.state === "dead" && exit !== undefined && Exit.hasFails(exit)) return yield* exit
-    }
+    const decoded = result.exit === undefined ? undefined : task.codecs.decodeExit(result.exit)
+    const exit = decoded !== undefined && Exit.isSuccess(decoded) ? decoded.value : undefined
+    if (result.state === "succeeded" && exit !== undefined) return yield* exit
+    if (result.state === "dead" && exit !== undefined && Exit.hasFails(exit)) return yield* exit
     switch (result.state) {
       case "discarded":
         return yield* new Job.Discarded({ id, reason: result.reason ?? "discarded" })
       case "aborted":
         return yield* new Job.Aborted({ id, reason: result.reason ?? "aborted" })
       case "dead":
-        return yield* new Job.Dead({ id, reason: result.reason ?? "dead", detail: result.exit })
+        return yield* new Job.Dead({
+          id,
+          reason: result.reason ?? "dead",
+          detail: exit !== undefined && Exit.isFailure(exit) ? describe(Cause.squash(exit.cause)) : result.exit
+        })
       case "succeeded":
         return yield* new Job.Dead({
           id,

@@ -84,7 +84,10 @@ const startLimit = (
 /** The handler is over when its forks are, and fails when one of them fails. */
 const withForks = <A, E, R>(job: Run, handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.onExitPrimitive(
-    Effect.flatMap(handler, (value) => job.forks === undefined ? Effect.succeed(value) : Effect.as(job.forks.join, value)),
+    Effect.flatMap(
+      handler,
+      (value) => job.forks === undefined ? Effect.succeed(value) : Effect.as(job.forks.join, value)
+    ),
     () => {
       job.inBody = false
       return job.forks?.interrupt()

@@ -11,6 +11,7 @@ import { isDecide } from "../../Decide.ts"
 import { Died, TimedOut } from "../../Job.ts"
 import type { DeadReason, Outcome } from "../../Outcome.ts"
 import type { CutShort } from "../../Task.ts"
+import { describe } from "../line.ts"
 import type { Resolved } from "./resolve.ts"
 import { nextDelay } from "./retry.ts"
 import type { Run } from "./run.ts"
@@ -141,10 +142,16 @@ const dead = (
   encoded: encoded(job, task, Exit.failCause(typedFirst(job, cause)))
 })
 
-/** A failure that a release buried is what the waiting caller gets, typed. */
+/**
+ * What the waiting caller gets: the typed failure, also when a release buried it. What the runtime itself fails with is
+ * in no task's schema and goes as a defect.
+ */
 const typedFirst = (job: Run, cause: Cause.Cause<unknown>): Cause.Cause<unknown> => {
   const failure = typedFailure(job, cause)
-  return failure === undefined || isDecide(failure.error) ? cause : Cause.fail(failure.error)
+  if (failure === undefined) return cause
+  return isDecide(failure.error) || failure.error instanceof TimedOut
+    ? Cause.die(failure.error)
+    : Cause.fail(failure.error)
 }
 
 /** Only when somebody waits for it; a result that its own schema refuses must not keep the job from ending. */
@@ -156,21 +163,5 @@ const encoded = (job: Run, task: Resolved, exit: Exit.Exit<unknown, unknown>): s
     return task.task.codecs.encodeExit(
       Exit.die(new Error(`the result of task ${task.task._tag} does not fit its schema`, { cause: defect }))
     )
-  }
-}
-
-/** One line for logs and for the history. @internal */
-export const describe = (error: unknown): string => {
-  if (error instanceof Died) return describe(error.defect)
-  if (error instanceof Error) {
-    const tag = (error as { readonly _tag?: unknown })._tag
-    const name = typeof tag === "string" ? tag : error.name
-    return error.message === "" ? name : `${name}: ${error.message}`
-  }
-  if (typeof error === "string") return error
-  try {
-    return JSON.stringify(error) ?? String(error)
-  } catch {
-    return String(error)
   }
 }

@@ -42,6 +42,9 @@ export class Forks {
   interrupt(): Effect.Effect<void> | undefined {
     if (this.open.size === 0) return undefined
     // a finalizer of one may have started another
-    return Effect.andThen(Fiber.interruptAll(Array.from(this.open)), Effect.suspend(() => this.interrupt() ?? Effect.void))
+    return Effect.andThen(
+      Fiber.interruptAll(Array.from(this.open)),
+      Effect.suspend(() => this.interrupt() ?? Effect.void)
+    )
   }
 }

@@ -9,8 +9,7 @@ import type { Report, Worker } from "../../Worker.ts"
 interface Process {
   exitCode?: number | string | null | undefined
   readonly on: (signal: string, listener: () => void) => void
-  readonly off: (signal: string, listener: () => void) => void
-  readonly exit: (code: number) => never
+  readonly exit: (code?: number) => never
 }
 
 /** @internal */
@@ -18,9 +17,12 @@ export const runMain = <E>(layer: Layer.Layer<Worker, E>, tag: Context.Key<Worke
   // the one place of the core that knows a process; absent in runtimes without one
   const process = (globalThis as { readonly process?: Process }).process
   let signals = 0
+  let over = false
   let asked: (() => void) | undefined
   const onSignal = () => {
     signals++
+    // one that comes after the end finds the exit code set: it must not turn a clean end into a death by signal
+    if (over) process?.exit()
     if (signals > 2) process?.exit(130)
     asked?.()
   }
@@ -36,8 +38,7 @@ export const runMain = <E>(layer: Layer.Layer<Worker, E>, tag: Context.Key<Worke
     return yield* worker.await
   }))
   Effect.runFork(program).addObserver((exit) => {
-    process?.off("SIGINT", onSignal)
-    process?.off("SIGTERM", onSignal)
+    over = true
     const failed = failureOf(exit)
     if (failed === undefined) return
     Effect.runFork(Effect.logFatal("the worker failed", failed))

@@ -101,7 +101,8 @@ export const resolve = (
       if (entry.task !== task) {
         return yield* new Task.InvalidTask({
           task: task._tag,
-          message: `task ${task._tag}: its handler was made from another definition than the one in the worker's group, ` +
+          message:
+            `task ${task._tag}: its handler was made from another definition than the one in the worker's group, ` +
             "so wraps would be ignored or lack their services: put the definition whose toLayer is used into the group"
         })
       }
