@@ -1,0 +1,107 @@
+/**
+ * Calls to the server on the backend's own connections. They never join a transaction of the user. A call is
+ * uninterruptible, so that no claim is committed whose answer is thrown away; the server ends it after the statement
+ * time-out, and when no answer comes for longer than that, the connection is given up.
+ *
+ * @since 0.1.0
+ */
+import * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as PgPool from "@effect/sql-pg/PgPool"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { SqlError } from "effect/sql/SqlError"
+import type { BackendError } from "../../Backend.ts"
+import { fromCause, isContention, silence } from "./errors.ts"
+import type { Names } from "./names.ts"
+
+export type Row = ReadonlyArray<unknown>
+
+export interface Settings {
+  /** what the backend calls itself */
+  readonly name: string
+  readonly names: Names
+  /** how to connect: the user's client's configuration, without what it does to names and values */
+  readonly config: PgConnection.Config
+  readonly connections: number
+  /** milliseconds; `undefined`: the server's own setting counts */
+  readonly statementTimeout: number | undefined
+}
+
+/** tries of a call that the server undid because of another one */
+const tries = 6
+
+export class Calls {
+  readonly name: string
+  readonly names: Names
+  readonly config: PgConnection.Config
+  private readonly pool: PgPool.PgPool
+  private readonly deadline: number
+
+  constructor(settings: Settings, pool: PgPool.PgPool) {
+    this.name = settings.name
+    this.names = settings.names
+    this.config = settings.config
+    this.pool = pool
+    // the server's own time-out comes first, whenever there is an answer at all
+    this.deadline = (settings.statementTimeout ?? 30_000) + 5_000
+  }
+
+  /** the text of a statement, with the names of this backend in it */
+  sql(text: string): string {
+    return this.names.sql(text)
+  }
+
+  /** rows, by position */
+  run(operation: string, sql: string, params: ReadonlyArray<unknown> = []): Effect.Effect<ReadonlyArray<Row>, BackendError> {
+    return this.attempt(operation, this.pool.use((connection) => connection.queryValues(sql, params)), 1)
+  }
+
+  /** the first column of the first row */
+  one<A>(operation: string, sql: string, params: ReadonlyArray<unknown> = []): Effect.Effect<A, BackendError> {
+    return Effect.map(this.run(operation, sql, params), (rows) => rows[0]?.[0] as A)
+  }
+
+  private attempt<A>(
+    operation: string,
+    call: Effect.Effect<A, SqlError>,
+    n: number
+  ): Effect.Effect<A, BackendError> {
+    return Effect.uninterruptible(Effect.catch(
+      Effect.timeoutOrElse(call, {
+        duration: this.deadline,
+        orElse: () => Effect.fail(silence(this.name, operation, this.deadline))
+      }),
+      (error): Effect.Effect<A, BackendError> => {
+        if (error._tag === "windlass/BackendError") return Effect.fail(error)
+        if (!isContention(error) || n === tries) return Effect.fail(fromCause(this.name, operation, error))
+        return Effect.flatMap(
+          Effect.sleep(Math.random() * 5 * 2 ** n),
+          () => this.attempt(operation, call, n + 1)
+        )
+      }
+    ))
+  }
+}
+
+/** opens the connections that will be needed, so that a server that has not so many says it now */
+export const make = Effect.fnUntraced(
+  function*(settings: Settings): Effect.fn.Return<Calls, BackendError, Scope.Scope> {
+    const failed = (error: SqlError) => fromCause(settings.name, "connect", error, false)
+    const pool = yield* Effect.mapError(
+      PgPool.make({ ...settings.config, maxConnections: settings.connections, minConnections: 1 }),
+      failed
+    )
+    yield* Effect.mapError(
+      Effect.scoped(Effect.forEach(Array.from({ length: settings.connections }), () => pool.get, {
+        concurrency: "unbounded",
+        discard: true
+      })),
+      failed
+    )
+    return new Calls(settings, pool)
+  }
+)
+
+/** a connection of its own, for as long as the scope */
+export const reserve = (config: PgConnection.Config): Effect.Effect<PgConnection.PgConnection, SqlError, Scope.Scope> =>
+  PgConnection.make(config)

@@ -1,0 +1,41 @@
+/**
+ * Where a claim begins to look. What was claimed leaves dead rows at the head of the index, and a claim that walks over
+ * them gets slower and slower while an old transaction keeps vacuum from removing them. So a claim begins, rank by rank,
+ * where the last one ended.
+ *
+ * Positions are given out before the commit, so a job may appear below the floor. Now and then a claim looks everywhere:
+ * every second, and whenever a claim found less than it asked for, as long as that costs a small part of the time.
+ *
+ * @since 0.1.0
+ */
+
+/** milliseconds */
+const atLeastEvery = 1_000
+/** looking everywhere may take one part in so many of the time */
+const share = 20
+
+const everywhere: ReadonlyMap<number, number> = new Map()
+
+export class Floors {
+  private readonly floors = new Map<number, number>()
+  private lookedAt = -Infinity
+  private cost = 0
+  private short = true
+
+  /** the floors for a claim that is made now */
+  next(now: number): ReadonlyMap<number, number> {
+    const pause = this.short ? Math.min(atLeastEvery, this.cost * share) : atLeastEvery
+    return now - this.lookedAt >= pause ? everywhere : this.floors
+  }
+
+  claimed(used: ReadonlyMap<number, number>, last: ReadonlyMap<number, number>, short: boolean, from: number, to: number) {
+    this.short = short
+    if (used === everywhere) {
+      this.lookedAt = to
+      this.cost = to - from
+      // a job that was late may have been the last one: what lies above it is found again at once
+      this.floors.clear()
+    }
+    for (const [rank, pos] of last) this.floors.set(rank, Math.max(pos + 1, this.floors.get(rank) ?? 0))
+  }
+}

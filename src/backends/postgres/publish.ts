@@ -1,0 +1,153 @@
+/**
+ * Storing jobs: one call, which joins the caller's transaction if there is one. Those who wait for work are woken when it
+ * is durable: at once, or after the transaction's commit.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { SqlClient } from "effect/sql/SqlClient"
+import type { BackendError, Item, Limits, Published } from "../../Backend.ts"
+import type { Calls, Row } from "./calls.ts"
+import { fromCause } from "./errors.ts"
+import type { Hints } from "./hints.ts"
+import { publishRefused, whole } from "./limits.ts"
+import { number, numbers, texts } from "./params.ts"
+import type { Queues } from "./queues.ts"
+import { topicOf, type Wake } from "./wake.ts"
+
+const stored: Published = { _tag: "Stored" }
+const skipped: Published = { _tag: "Skipped" }
+
+const casts = "$1::int4, $2::text[], $3::text[], $4::int4[], $5::text[], $6::text[], $7::text[], $8::jsonb, $9::text"
+
+export class Publish {
+  private readonly calls: Calls
+  private readonly client: SqlClient
+  private readonly queues: Queues
+  private readonly hints: Hints
+  private readonly wake: Wake
+  private readonly limits: Limits
+  private readonly each: string
+  private readonly whole: string
+
+  constructor(parts: {
+    readonly calls: Calls
+    readonly client: SqlClient
+    readonly queues: Queues
+    readonly hints: Hints
+    readonly wake: Wake
+    readonly limits: Limits
+  }) {
+    const { calls } = parts
+    this.calls = calls
+    this.client = parts.client
+    this.queues = parts.queues
+    this.hints = parts.hints
+    this.wake = parts.wake
+    this.limits = parts.limits
+    this.each = calls.sql(`SELECT * FROM {publish}(${casts})`)
+    this.whole = calls.sql(`SELECT * FROM {publish_whole}(${casts})`)
+  }
+
+  publish(name: string, items: ReadonlyArray<Item>, atomic: boolean): Effect.Effect<ReadonlyArray<Published>, BackendError> {
+    if (items.length === 0) return Effect.succeed([])
+    const refused = publishRefused(this.calls.name, this.limits, name, items, Date.now())
+    if (refused !== undefined) return Effect.fail(refused)
+    const sql = atomic ? this.whole : this.each
+    return Effect.flatMap(this.queues.ready(name, items), (queue) =>
+      Effect.flatMap(Effect.serviceOption(this.client.transactionService), (transaction) =>
+        Option.isNone(transaction)
+          ? Effect.map(this.alone(sql, queue, items), (rows) => answer(items, rows, atomic))
+          : Effect.flatMap(
+            // the transaction is the caller's: it may be interrupted, and then it is rolled back
+            Effect.mapError(
+              transaction.value[0].executeValues(sql, parametersOf(queue, items, null)),
+              (error) => fromCause(this.calls.name, "publish", error, false)
+            ),
+            (rows) => Effect.as(this.client.afterCommit(this.announce(queue)), answer(items, rows as ReadonlyArray<Row>, atomic))
+          )))
+  }
+
+  private alone(sql: string, queue: number, items: ReadonlyArray<Item>): Effect.Effect<ReadonlyArray<Row>, BackendError> {
+    return Effect.suspend(() => {
+      const topic = topicOf.queue(queue)
+      return Effect.map(
+        this.calls.run("publish", sql, parametersOf(queue, items, this.hints.now(topic))),
+        (rows) => {
+          this.wake.signal(topic)
+          return rows
+        }
+      )
+    })
+  }
+
+  private announce(queue: number): Effect.Effect<void> {
+    return Effect.sync(() => {
+      const topic = topicOf.queue(queue)
+      this.wake.signal(topic)
+      this.hints.later(topic)
+    })
+  }
+}
+
+const answer = (items: ReadonlyArray<Item>, rows: ReadonlyArray<Row>, atomic: boolean): ReadonlyArray<Published> => {
+  const answers = new Array<Published>(items.length).fill(rows.length > 0 && atomic ? skipped : stored)
+  for (const [n, existing] of rows) answers[n as number - 1] = { _tag: "Duplicate", existing: existing as string }
+  return answers
+}
+
+const parametersOf = (queue: number, items: ReadonlyArray<Item>, hint: string | null): ReadonlyArray<unknown> => {
+  const { length } = items
+  const ids = new Array<string>(length)
+  const tasks = new Array<string>(length)
+  const versions = new Array<number>(length)
+  const origins = new Array<string>(length)
+  const headers = new Array<string | null>(length)
+  const payloads = new Array<string>(length)
+  let extra: Array<object> | undefined
+  for (let i = 0; i < length; i++) {
+    const item = items[i]!
+    const { envelope } = item
+    ids[i] = envelope.id
+    tasks[i] = envelope.task
+    versions[i] = envelope.version
+    origins[i] = envelope.origin
+    headers[i] = headersOf(envelope.headers)
+    payloads[i] = envelope.payload
+    if (isPlain(item)) continue
+    ;(extra ??= []).push(extraOf(item, i + 1))
+  }
+  return [
+    number(queue),
+    texts(ids),
+    texts(tasks),
+    numbers(versions),
+    texts(origins),
+    texts(headers),
+    texts(payloads),
+    extra === undefined ? null : JSON.stringify(extra),
+    hint
+  ]
+}
+
+const isPlain = ({ due, group, keepResult, priority, unique }: Item): boolean =>
+  due === undefined && group === undefined && keepResult === undefined && unique === undefined &&
+  (priority === undefined || priority === 0)
+
+const extraOf = ({ due, group, keepResult, priority, unique }: Item, n: number) => ({
+  n,
+  due: due?._tag === "At" ? whole(due.time) : undefined,
+  after: due?._tag === "After" ? whole(due.millis) : undefined,
+  rank: priority === undefined ? undefined : -priority,
+  grp: group,
+  ukey: unique?.key,
+  until: unique === undefined ? undefined : typeof unique.until === "object" ? "window" : unique.until,
+  lasts: typeof unique?.until === "object" ? whole(unique.until.millis) : undefined,
+  keep: keepResult === undefined ? undefined : whole(keepResult)
+})
+
+const headersOf = (headers: Readonly<Record<string, string>>): string | null => {
+  for (const _ in headers) return JSON.stringify(headers)
+  return null
+}

@@ -1,0 +1,112 @@
+/**
+ * Settling deliveries. The fence is part of every statement that takes a job out of `active`: a stale owner deletes
+ * nothing.
+ *
+ * @since 0.1.0
+ */
+
+/** a job that is snoozed for ever must not grow for ever: only its latest events are kept */
+const historyLimit = 256
+
+export const settle: ReadonlyArray<string> = [
+  `CREATE FUNCTION {note}(p_num int8, p_n int4, p_at int8, p_event text, p_attempt int4, p_worker text, p_detail text)
+  RETURNS void LANGUAGE plpgsql AS $f$
+  BEGIN
+    INSERT INTO {history} (num, n, at, event, attempt, worker, detail)
+    VALUES (p_num, p_n, p_at, p_event, p_attempt, p_worker, p_detail);
+    IF p_n > ${historyLimit} THEN DELETE FROM {history} WHERE num = p_num AND n <= p_n - ${historyLimit}; END IF;
+  END $f$`,
+
+  // the end of a job that is in no place: it lets go of its key and its group, and is kept or forgotten
+  `CREATE FUNCTION {finish}(p_num int8, p_now int8, p_attempt int4, p_state text, p_event text, p_detail text,
+    p_reason text, p_error text, p_exit text, p_worker text, p_claimed int8, p_failures int8, p_successes int8)
+  RETURNS void LANGUAGE plpgsql AS $f$
+  #variable_conflict use_column
+  DECLARE
+    v_queue int4; v_grp text; v_ukey text; v_keep int8; v_events int4; v_result int8; v_expires int8;
+  BEGIN
+    SELECT queue, grp, ukey, keep, events INTO STRICT v_queue, v_grp, v_ukey, v_keep, v_events
+    FROM {job} WHERE num = p_num;
+    IF v_grp IS NOT NULL THEN INSERT INTO {nudge} (queue, grp) VALUES (v_queue, v_grp); END IF;
+    IF v_ukey IS NOT NULL THEN
+      DELETE FROM {ukey} WHERE queue = v_queue AND key = v_ukey AND num = p_num AND expires IS NULL;
+    END IF;
+    v_result := coalesce(p_now + v_keep, 0);
+    v_expires := greatest(
+      v_result, p_now + CASE WHEN p_state IN ('dead', 'aborted') THEN p_failures ELSE p_successes END);
+    IF v_expires <= p_now THEN
+      DELETE FROM {job} WHERE num = p_num;
+      IF v_events > 0 THEN DELETE FROM {history} WHERE num = p_num; END IF;
+      RETURN;
+    END IF;
+    PERFORM {note}(p_num, v_events + 1, p_now, p_event, p_attempt, p_worker, p_detail);
+    INSERT INTO {ended} (num, queue, state, finished, worker, claimed, reason, exit, expires, result_until)
+    VALUES (p_num, v_queue, p_state, p_now, p_worker, p_claimed, p_reason, p_exit, v_expires, v_result);
+    UPDATE {job} SET spent = p_attempt, events = v_events + 1, error = p_error, due = NULL, abort = false
+    WHERE num = p_num;
+  END $f$`,
+
+  // everything but successes that leave nothing behind; returns what became of the items that were not simply settled
+  `CREATE FUNCTION {settle_each}(p_items jsonb, p_now int8, p_failures int8, p_successes int8)
+  RETURNS TABLE (o_n int4, o_answer text) LANGUAGE plpgsql AS $f$
+  #variable_conflict use_column
+  DECLARE
+    r record; v_a {active}; v_queue int4; v_rank int2; v_grp text; v_until text; v_spent int4; v_events int4; v_own int8;
+    v_due int8; v_pos int8; v_fronts int8[]; v_front int4 := 0;
+  BEGIN
+    FOR r IN
+      SELECT * FROM jsonb_to_recordset(p_items) AS x(
+        n int4, num int8, fence int8, t text, how text, exit text, reason text, error text, after int8, spent bool,
+        front bool, why text)
+      ORDER BY num, n
+    LOOP
+      DELETE FROM {active} WHERE num = r.num AND fence = r.fence RETURNING * INTO v_a;
+      IF NOT FOUND THEN
+        o_n := r.n; o_answer := 'Lost'; RETURN NEXT;
+        CONTINUE;
+      END IF;
+      SELECT queue, rank, grp, until, spent, events, coalesce(pos, num)
+      INTO STRICT v_queue, v_rank, v_grp, v_until, v_spent, v_events, v_own FROM {job} WHERE num = r.num;
+      IF r.t = 'Complete' THEN
+        PERFORM {finish}(r.num, p_now, v_spent + 1, r.how, r.how, r.reason, r.reason, NULL, r.exit,
+          v_a.worker, v_a.claimed, p_failures, p_successes);
+      ELSIF r.t = 'Dead' THEN
+        PERFORM {finish}(r.num, p_now, v_spent + 1, 'dead', 'dead', coalesce(r.error, r.reason), r.reason, r.error, r.exit,
+          v_a.worker, v_a.claimed, p_failures, p_successes);
+      ELSIF v_a.abort THEN
+        PERFORM {finish}(r.num, p_now, v_spent + 1, 'aborted', 'aborted', r.error, 'abort requested', r.error, NULL,
+          v_a.worker, v_a.claimed, p_failures, p_successes);
+        o_n := r.n; o_answer := 'Aborted'; RETURN NEXT;
+      ELSE
+        v_due := CASE WHEN r.after > 0 THEN p_now + r.after END;
+        IF v_grp IS NOT NULL THEN
+          v_pos := v_own;
+        ELSIF NOT r.front THEN
+          v_pos := nextval('{seq}');
+        ELSE
+          -- those that go to the front together keep their order there
+          IF v_fronts IS NULL THEN
+            v_fronts := ARRAY(SELECT nextval('{seq}') FROM generate_series(1, jsonb_array_length(p_items)));
+          END IF;
+          v_pos := -v_fronts[cardinality(v_fronts) - v_front];
+          v_front := v_front + 1;
+        END IF;
+        PERFORM {note}(r.num, v_events + 1, p_now, r.why, v_spent + 1, v_a.worker, r.error);
+        UPDATE {job} SET spent = spent + r.spent::int4, unsettled = 0, lost_worker = NULL, lost_claimed = NULL,
+          first_failed = coalesce(first_failed, CASE WHEN r.why = 'failed' THEN p_now END),
+          error = coalesce(r.error, error), events = v_events + 1, pos = v_pos, due = v_due, front = r.front, abort = false
+        WHERE num = r.num;
+        IF v_due IS NOT NULL THEN
+          INSERT INTO {scheduled} (queue, due, num) VALUES (v_queue, v_due, r.num);
+        ELSIF v_grp IS NULL THEN
+          INSERT INTO {ready} (queue, rank, pos, num, special)
+          VALUES (v_queue, v_rank, v_pos, r.num, coalesce(v_until = 'started', false));
+        END IF;
+        IF v_grp IS NOT NULL THEN
+          INSERT INTO {waiting} (queue, grp, rank, pos, num) VALUES (v_queue, v_grp, v_rank, v_pos, r.num);
+          INSERT INTO {nudge} (queue, grp) VALUES (v_queue, v_grp);
+        END IF;
+      END IF;
+    END LOOP;
+  END $f$`
+]
