@@ -3,4 +3,6 @@ import { describe } from "@effect/vitest"
 import { memory } from "./kit/backends.ts"
 import { stacks } from "./stacks.ts"
 
-describe("random stacks on memory", () => stacks("memory", memory))
+describe("random stacks on memory", () => {
+  stacks("memory", memory)
+})

@@ -3,4 +3,6 @@ import { describe } from "@effect/vitest"
 import { sqlite } from "./kit/backends.ts"
 import { stacks } from "./stacks.ts"
 
-describe("random stacks on SQLite", () => stacks("sqlite", sqlite))
+describe("random stacks on SQLite", () => {
+  stacks("sqlite", sqlite)
+})

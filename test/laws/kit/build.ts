@@ -4,7 +4,7 @@ import type * as Backend from "windlass/Backend"
 import * as Decide from "windlass/Decide"
 import * as Job from "windlass/Job"
 import * as Middleware from "windlass/Middleware"
-import * as Task from "windlass/Task"
+import type * as Task from "windlass/Task"
 import * as TaskGroup from "windlass/TaskGroup"
 import { settlementLine } from "./decide.ts"
 import { viewOf } from "./exits.ts"
@@ -228,12 +228,19 @@ export interface Built {
 }
 
 /** how the same stack may be written down differently (L6) */
-export interface Grouping {
+export interface Writing {
   /** the group's middleware in this many nested groups */
-  readonly groups: number
+  readonly groups?: number
+  /** so many middlewares that only run `next`, in every list */
+  readonly identities?: number
+  readonly concurrency?: number
 }
 
-export const build = (world: World, queue: string, grouping: Grouping = { groups: 1 }): Built => {
+/** `extra` entries among the others, at both ends and between them */
+const among = <A>(list: ReadonlyArray<A>, extra: ReadonlyArray<A>): ReadonlyArray<A> =>
+  extra.reduce<Array<A>>((all, one, n) => all.toSpliced((n * 2) % (all.length + 1), 0, one), [...list])
+
+export const build = (world: World, queue: string, writing: Writing = {}): Built => {
   const { spec } = world
   const implementations: Array<Layer.Layer<any>> = []
   const wraps = spec.mids.map((mid, i) => wrapOf(world, mid, i))
@@ -247,17 +254,23 @@ export const build = (world: World, queue: string, grouping: Grouping = { groups
   }
   const entries = spec.mids.map((mid, i) => [mid, mid.place === "own" ? undefined : entry(mid, i)] as const)
   const of = (place: Mid["place"]) => entries.flatMap(([mid, m]) => mid.place === place && m !== undefined ? [m] : [])
-  const grouped = of("group")
+  const identities = Array.from({ length: writing.identities ?? 0 }, (_, n) => `id${n}`)
+  const inline = (place: string) =>
+    identities.map((name, n) =>
+      Middleware.make(`${place}-${name}`, n % 2 === 0 ? (next, input) => next(input) : Middleware.hooks({}))
+    )
+  const grouped = among(of("group"), inline("group"))
+  const groups = writing.groups ?? 1
   let shared: any = TaskGroup.shared("g0", { queue })
-  const size = Math.ceil(grouped.length / grouping.groups)
-  for (let g = 0; g < grouping.groups; g++) {
+  const size = Math.ceil(grouped.length / groups)
+  for (let g = 0; g < groups; g++) {
     shared = shared.shared(`g${g + 1}`, { middleware: grouped.slice(g * size, (g + 1) * size) })
   }
   let task: any = shared.make("Laws", {
     payload: { value: Schema.String },
     success: Schema.String,
     error: Boom,
-    middleware: of("task"),
+    middleware: among(of("task"), inline("task")),
     timeout: spec.timeout,
     runTimeout: spec.timeout === undefined ? undefined : "1 day",
     onInterrupted: spec.onInterrupted,
@@ -265,7 +278,10 @@ export const build = (world: World, queue: string, grouping: Grouping = { groups
       ? undefined
       : Schedule.spaced(retryAfter).pipe(Schedule.upTo({ times: spec.retries }))
   })
-  const own = spec.mids.flatMap((mid, i) => mid.place === "own" ? [wraps[i]] : [])
+  const own = among(
+    spec.mids.flatMap((mid, i) => mid.place === "own" ? [wraps[i]] : []),
+    identities.map(() => (next: (input: unknown) => Run, input: unknown) => next(input))
+  )
   // each wrap stands around those before it, so the innermost comes first
   for (const wrap of own.toReversed()) task = task.wrap(wrap)
   const observers = Array.from({ length: spec.observers }, (_, i) =>
@@ -281,7 +297,11 @@ export const build = (world: World, queue: string, grouping: Grouping = { groups
   )
   return {
     task,
-    middleware: [...observers, ...deliveries, ...of("worker")] as ReadonlyArray<Middleware.ForWorker>,
+    middleware: [
+      ...observers,
+      ...among(deliveries, identities.map((name) => Middleware.delivery(name, (next, delivery) => next(delivery)))),
+      ...among(of("worker"), inline("worker"))
+    ] as ReadonlyArray<Middleware.ForWorker>,
     live,
     names: [
       ...observers.map((o) => o.name),

@@ -5,7 +5,7 @@
  * the number of cases of each kind.
  */
 import { assert, it } from "@effect/vitest"
-import { Context, Effect } from "effect"
+import { type Context, Effect } from "effect"
 import * as fc from "fast-check"
 
 export const seed = Number(process.env["LAWS_SEED"] ?? 48_271)

@@ -7,7 +7,7 @@ import { TestClock } from "effect/testing"
 import { Backend, type Delivery, type Settlement } from "windlass/Backend"
 import * as Capability from "windlass/Capability"
 import * as Worker from "windlass/Worker"
-import { build, type Grouping } from "./build.ts"
+import { build, type Writing } from "./build.ts"
 import { nameOf } from "./exits.ts"
 import type { Case } from "./spec.ts"
 import { recording, type Submitted, World } from "./world.ts"
@@ -42,14 +42,14 @@ const giveBack: Settlement = {
 export const queue = "laws"
 
 /** the queue is a new one for every case, so that many of them may share an engine */
-export const run = (spec: Case, name: string, grouping?: Grouping): Effect.Effect<Observation, never, Services> =>
+export const run = (spec: Case, name: string, writing?: Writing): Effect.Effect<Observation, never, Services> =>
   Effect.scoped(
     Effect.gen(function*() {
       const backend = yield* Backend
       const cancel = yield* Capability.Cancel
       const inspect = yield* Capability.Inspect
       const world = new World(spec)
-      const built = build(world, name, grouping)
+      const built = build(world, name, writing)
       yield* backend.declare(name)
       const thief = yield* backend.subscribe(name, { worker: "thief" })
       const reports: Array<Worker.Report> = []
@@ -68,7 +68,7 @@ export const run = (spec: Case, name: string, grouping?: Grouping): Effect.Effec
 
       const layer = Worker.layer({ tasks: [built.task] } as never, {
         middleware: built.middleware,
-        concurrency: 1,
+        concurrency: writing?.concurrency ?? 1,
         shutdownGrace: "1 day",
         stuckAfter: "10 days",
         id: "worker"

@@ -5,7 +5,7 @@
  */
 import { Context, Effect, Option } from "effect"
 import type { Settled, Settlement, Subscription } from "windlass/Backend"
-import * as Backend from "windlass/Backend"
+import type * as Backend from "windlass/Backend"
 import * as Job from "windlass/Job"
 import { settlementLine } from "./decide.ts"
 import type { Case } from "./spec.ts"
