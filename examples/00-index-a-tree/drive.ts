@@ -49,7 +49,6 @@ export const untilDone = (progress: Progress, state: State) =>
     const index = yield* Index
     const inspect = yield* Capability.Inspect
     const run = yield* Run
-    const worker = yield* Worker.Worker
     const show = yield* shown(progress, state)
     while (true) {
       const counts = yield* inspect.counts(queue)
@@ -59,8 +58,10 @@ export const untilDone = (progress: Progress, state: State) =>
     }
     yield* index.finish(run.number)
     state.finished = true
-    yield* worker.stop
-  })
+  }).pipe(
+    Effect.catchCause((cause) => Effect.logFatal("cannot tell whether there is anything left to do", cause)),
+    Effect.ensuring(Worker.stop)
+  )
 
 const open = (counts: Capability.Counts): number => counts.ready + counts.scheduled + counts.active
 

@@ -1,12 +1,21 @@
 /** What the tasks do. Everything around it (opening, closing, recording failures) is middleware. */
 import { ByteSize, Effect, FileSystem, Option, Path } from "effect"
 import * as Crypto from "node:crypto"
-import { Capability, Decide, Enqueue } from "windlass"
+import { Capability, Decide, Enqueue, Job } from "windlass"
 import { read } from "./content.ts"
 import { isGone, orGone, unreadable } from "./middleware.ts"
 import { Stats } from "./stats.ts"
 import { Index, type Known } from "./store.ts"
-import { Facts, Handle, IndexFile, NotText, type Subject, type TooLarge, WalkDirectory } from "./tasks.ts"
+import {
+  Facts,
+  Handle,
+  IndexFile,
+  NotText,
+  type Subject,
+  type TooLarge,
+  type Unreadable,
+  WalkDirectory
+} from "./tasks.ts"
 import { promisesText, typeOfName } from "./types.ts"
 
 // ------------------------------------------------------------------------------------------------------------- file
@@ -88,6 +97,13 @@ export const WalkDirectoryLive = (options: { readonly except: ReadonlySet<string
         )
       )
 
+    const recordUnlisted = (here: { readonly path: string; readonly parent: string }, error: Unreadable) =>
+      index.unlisted({ ...here, error: error._tag, detail: error.reason })
+
+    /** after the last attempt a dead letter would be of no use: every run walks anew, under another id */
+    const givenUp = (error: Unreadable): Effect.Effect<never, Unreadable | Decide.Decide, Job.Current> =>
+      Effect.flatMap(Job.Current, (job) => Effect.fail(job.lastAttempt ? Decide.discard(error._tag) : error))
+
     /** a dead letter keeps its id, so a file that failed for good is put back with its history, not enqueued again */
     const revived = (seen: Seen) => Effect.orDie(deadLetters.retry(idOfFile(seen)))
 
@@ -97,10 +113,7 @@ export const WalkDirectoryLive = (options: { readonly except: ReadonlySet<string
       const here = { path: walk.path, parent: path.dirname(walk.path) }
       const entries = yield* fs.readDirectoryEntries(walk.path).pipe(
         Effect.catch(orGone(index, walk.path)),
-        Effect.tapErrorTag(
-          "Unreadable",
-          ({ reason }) => index.unlisted({ ...here, error: "Unreadable", detail: reason })
-        )
+        Effect.catchTag("Unreadable", (error) => Effect.andThen(recordUnlisted(here, error), givenUp(error)))
       )
       const inside = (type: FileSystem.File.Type) =>
         entries.filter((entry) => entry.type === type).map((entry) => path.join(walk.path, entry.name))

@@ -1,4 +1,9 @@
-/** `npm start [-- DIR]`: indexes a directory tree through a queue. Kill it at any moment and start it again. */
+/**
+ * `npm start [-- DIR]`: indexes a directory tree through a queue. Kill it at any moment and start it again.
+ *
+ * To read it: `tasks.ts` says what there is to do and through which middleware it runs, `handlers.ts` and
+ * `middleware.ts` do it, `app.ts` puts it together. The rest is what any program has: a store, a progress bar, a summary.
+ */
 import * as NodePath from "node:path"
 import { fileURLToPath } from "node:url"
 import { Worker } from "windlass"
@@ -16,6 +21,8 @@ if ("problem" in options) {
   process[wrong ? "stderr" : "stdout"].write(`${wrong ? `${options.problem}\n\n` : ""}${Options.usage}\n`)
   process.exitCode = wrong ? 2 : 0
 } else {
+  // a reader that has seen enough (`| head`) is no reason to stop
+  process.stdout.on("error", () => {})
   // signals, drain, exit code: the first Ctrl-C lets the running jobs finish
   Worker.run(App.layer(options, {
     screen: process.stdout,

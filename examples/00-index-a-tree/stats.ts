@@ -10,7 +10,7 @@ export class Recorder {
   unchanged = 0
   /** files whose job ended here */
   done = 0
-  /** the file that was last begun */
+  /** the file that was last worked on */
   current = ""
   readonly outcomes = new Map<Outcome.Outcome["_tag"], number>()
   /** failed attempts by the tag of their error, decisions by their reason */

@@ -4,6 +4,7 @@
  * take microseconds; a database that fails is a defect of the attempt, and the attempt is tried again.
  */
 import { Context, Effect, Layer, Schema } from "effect"
+import { sep } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { Content } from "./content.ts"
 
@@ -124,10 +125,12 @@ const open = (filename: string): DatabaseSync => {
   return db
 }
 
+const afterSep = String.fromCharCode(sep.charCodeAt(0) + 1)
+
 /** everything below a directory is what sorts between `dir/` and `dir0`, since `0` comes after `/` */
 const range = (directory: string): readonly [string, string] => {
-  const prefix = directory.endsWith("/") ? directory.slice(0, -1) : directory
-  return [`${prefix}/`, `${prefix}0`]
+  const prefix = directory.endsWith(sep) ? directory.slice(0, -sep.length) : directory
+  return [`${prefix}${sep}`, `${prefix}${afterSep}`]
 }
 
 const make = (db: DatabaseSync): Index["Service"] => {
@@ -214,7 +217,7 @@ const make = (db: DatabaseSync): Index["Service"] => {
         ).get(root, ...below)
         const errors = db.prepare(
           `SELECT error, count(*) AS files, min(path) AS example FROM (
-             SELECT path, error FROM files UNION ALL SELECT path || '/', error FROM directories)
+             SELECT path, error FROM files UNION ALL SELECT path || '${sep}', error FROM directories)
            WHERE error IS NOT NULL AND path >= ? AND path < ? GROUP BY error ORDER BY files DESC`
         ).all(...below)
         return { ...files, ...directories, errors } as unknown as Totals

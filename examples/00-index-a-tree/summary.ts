@@ -87,7 +87,7 @@ export const summary = (ended: Ended): string => {
     ),
     row("jobs", `${number(stats.jobs)} in ${number(stats.attempts)} attempts, ${number(rate)} jobs/s`),
     row("outcomes", counted(stats.outcomes)),
-    row("failures", `${counted(stats.failures)} (attempts of this time, by error)`),
+    row("failures", `${counted(stats.failures)} (attempts of this time, by error or reason)`),
     ...totals.errors.map(({ error, example, files }) =>
       row("", `${error}: ${number(files)} in the index, as ${JSON.stringify(example)}`)
     ),

@@ -108,7 +108,9 @@ export class IndexFile extends Tree.make("IndexFile", {
 export class WalkDirectory extends Tree.make("WalkDirectory", {
   payload: { root: Schema.String, path: Schema.String, run: Schema.Number },
   error: Unreadable,
-  retry
+  retry,
+  // there are directories with millions of entries
+  timeout: "1 hour"
 }) {}
 
 export const Tasks = TaskGroup.make(IndexFile, WalkDirectory)
