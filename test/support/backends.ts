@@ -70,7 +70,11 @@ export const scenario = <E>(
 export const startWorker = <E, R>(
   layer: Layer.Layer<Worker.Worker, E, R>
 ): Effect.Effect<Worker.Worker["Service"], E, R | Scope.Scope> =>
-  Effect.map(Layer.build(layer), (context) => Context.get(context, Worker.Worker))
+  Effect.flatMap(Layer.build(layer), (context) => {
+    const worker = Context.get(context, Worker.Worker)
+    // a test that fails leaves jobs running: without this its clock would have to be moved through the grace period
+    return Effect.as(Effect.addFinalizer(() => worker.interrupt), worker)
+  })
 
 // ------------------------------------------------------------------------------------------------------------- events
 
