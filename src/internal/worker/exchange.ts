@@ -125,8 +125,8 @@ const confirm = (
         break
       }
       case "Lost":
-        // an earlier try may have settled it: then it is gone for the best of reasons
-        if (e.ambiguous) {
+        // nobody can have taken it while its lease is held, so an earlier try has settled it; after that nobody knows
+        if (e.ambiguous && e.run.heldUntil > monotonic(worker)) {
           worker.counts[e.outcome._tag]++
           release(worker, lane, e)
           emitOutcome(worker, e.run, e.outcome)
