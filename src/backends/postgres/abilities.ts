@@ -42,8 +42,10 @@ export const pause = (engine: Engine): Context.Service.Shape<typeof Capability.P
   const get = calls.sql("SELECT coalesce((SELECT paused FROM {queue} WHERE name = $1::text), false)")
   return {
     set: (name, paused) =>
-      Effect.flatMap(queues.number(name), (queue) =>
-        Effect.map(calls.run("pause", set, [number(queue), paused]), () => announce(engine, queue))),
+      Effect.flatMap(
+        queues.number(name),
+        (queue) => Effect.map(calls.run("pause", set, [number(queue), paused]), () => announce(engine, queue))
+      ),
     get: (name) => calls.one<boolean>("pause", get, [name])
   }
 }
@@ -53,7 +55,9 @@ export const deadLetter = (engine: Engine, reader: Reader): Context.Service.Shap
   const retrySql = calls.sql(
     "SELECT queue, {revive}(num) FROM {job} WHERE id = $1::text"
   )
-  const lastSql = calls.sql("SELECT coalesce(max(num), 0)::float8 FROM {ended} WHERE state = 'dead' AND queue = $1::int4")
+  const lastSql = calls.sql(
+    "SELECT coalesce(max(num), 0)::float8 FROM {ended} WHERE state = 'dead' AND queue = $1::int4"
+  )
   const redriveSql = calls.sql("SELECT * FROM {redrive}($1::int4, $2::int8, $3::int8, $4::text, $5::text, $6::int4)")
   const purgeSql = calls.sql("SELECT {purge}($1::int4, $2::int8, $3::int4)")
   return {

@@ -52,7 +52,11 @@ export class Calls {
   }
 
   /** rows, by position */
-  run(operation: string, sql: string, params: ReadonlyArray<unknown> = []): Effect.Effect<ReadonlyArray<Row>, BackendError> {
+  run(
+    operation: string,
+    sql: string,
+    params: ReadonlyArray<unknown> = []
+  ): Effect.Effect<ReadonlyArray<Row>, BackendError> {
     return this.attempt(operation, this.pool.use((connection) => connection.queryValues(sql, params)), 1)
   }
 

@@ -93,7 +93,8 @@ export const silence = (backend: string, operation: string, millis: number): Bac
   new BackendError({
     backend,
     operation,
-    message: `the server did not answer within ${millis} ms, so the connection was given up: look at the network between, ` +
+    message:
+      `the server did not answer within ${millis} ms, so the connection was given up: look at the network between, ` +
       `and for connections that are all in use`,
     retryable: true,
     outcome: "Unknown"

@@ -134,7 +134,13 @@ export class Exchange {
     this.sql = calls.sql(statement)
   }
 
-  run(operation: string, items: Items, by: Claimant, claim: Claim, hint: string | null): Effect.Effect<Answer, BackendError> {
+  run(
+    operation: string,
+    items: Items,
+    by: Claimant,
+    claim: Claim,
+    hint: string | null
+  ): Effect.Effect<Answer, BackendError> {
     return Effect.suspend(() => {
       const batch = new Batch(items, this.retention.successes <= 0, this.committed)
       if (batch.isEmpty && claim.max === 0) return Effect.succeed(toAnswer(batch, [], by, this.retention))

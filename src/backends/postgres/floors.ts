@@ -28,7 +28,13 @@ export class Floors {
     return now - this.lookedAt >= pause ? everywhere : this.floors
   }
 
-  claimed(used: ReadonlyMap<number, number>, last: ReadonlyMap<number, number>, short: boolean, from: number, to: number) {
+  claimed(
+    used: ReadonlyMap<number, number>,
+    last: ReadonlyMap<number, number>,
+    short: boolean,
+    from: number,
+    to: number
+  ) {
     this.short = short
     if (used === everywhere) {
       this.lookedAt = to

@@ -60,17 +60,16 @@ export class Hints {
     return true
   }
 
-  private readonly send: Effect.Effect<void> = Effect.suspend(() =>
-    this.spend() ? Effect.void : Effect.sleep(trailing)
-  ).pipe(
-    Effect.andThen(Effect.suspend(() => {
-      const topics = Array.from(this.held).join()
-      this.held.clear()
-      this.timer = false
-      return this.calls.run("notify", "SELECT pg_notify($1, $2)", [this.calls.names.channel, topics])
-    })),
-    // nobody asked for it, and a poll does the same
-    Effect.catch((error) => Effect.logDebug("windlass: a hint was not sent", error)),
-    Effect.asVoid
-  )
+  private readonly send: Effect.Effect<void> = Effect.suspend(() => this.spend() ? Effect.void : Effect.sleep(trailing))
+    .pipe(
+      Effect.andThen(Effect.suspend(() => {
+        const topics = Array.from(this.held).join()
+        this.held.clear()
+        this.timer = false
+        return this.calls.run("notify", "SELECT pg_notify($1, $2)", [this.calls.names.channel, topics])
+      })),
+      // nobody asked for it, and a poll does the same
+      Effect.catch((error) => Effect.logDebug("windlass: a hint was not sent", error)),
+      Effect.asVoid
+    )
 }

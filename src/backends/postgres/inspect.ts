@@ -26,7 +26,8 @@ const state = `CASE WHEN e.num IS NOT NULL THEN e.state
   WHEN j.grp IS NOT NULL AND l.turn IS DISTINCT FROM j.num THEN 'blocked'
   ELSE 'ready' END`
 
-const columns = `j.num::float8, j.id, q.name, j.task, j.version, j.headers, j.origin, j.rank, j.due::float8, j.grp, j.ukey,
+const columns =
+  `j.num::float8, j.id, q.name, j.task, j.version, j.headers, j.origin, j.rank, j.due::float8, j.grp, j.ukey,
   j.enqueued::float8, j.scheduled_for::float8, j.spent, j.error, j.progress, j.payload, ${state},
   coalesce(a.worker, e.worker), coalesce(a.claimed, e.claimed)::float8, e.finished::float8, e.reason, e.exit,
   (SELECT json_agg(json_build_array(h.at, h.event, h.attempt, h.worker, h.detail) ORDER BY h.n)::text
@@ -76,7 +77,9 @@ type JobRow = readonly [
 
 const toRecord = (row: JobRow): JobRecord => {
   const [, id, queue, task, version, headers, origin, rank, due, grp, ukey, enqueued, scheduledFor, spent, error] = row
-  const [progress, payload, state, worker, claimed, finished, reason, exit, history] = row.slice(15) as unknown as readonly [
+  const [progress, payload, state, worker, claimed, finished, reason, exit, history] = row.slice(
+    15
+  ) as unknown as readonly [
     string | null,
     string,
     State,
@@ -185,11 +188,14 @@ export class Reader {
   }
 
   deadPages(queue: number): Stream.Stream<JobRecord, BackendError> {
-    return Stream.paginate(0, (after: number) =>
-      Effect.map(this.engine.calls.run("list", this.dead, [number(queue), number(after)]), (rows) => {
-        const last = rows.length === 100 ? Option.some(rows[99]![0] as number) : Option.none()
-        return [rows.map((row) => toRecord(row as unknown as JobRow)), last] as const
-      }))
+    return Stream.paginate(
+      0,
+      (after: number) =>
+        Effect.map(this.engine.calls.run("list", this.dead, [number(queue), number(after)]), (rows) => {
+          const last = rows.length === 100 ? Option.some(rows[99]![0] as number) : Option.none()
+          return [rows.map((row) => toRecord(row as unknown as JobRow)), last] as const
+        })
+    )
   }
 }
 
@@ -234,4 +240,3 @@ export const inspect = (engine: Engine, reader: Reader): Context.Service.Shape<t
     }
   }
 }
-

@@ -63,7 +63,9 @@ export const leader = ({ calls, hints, lease, wake }: Engine): Context.Service.S
         Effect.andThen(calls.run("leader", renewSql, [name, number(holder), number(lease)])),
         Effect.map((rows) => rows.length > 0),
         // whatever it was, the lease may still be there at the next third
-        Effect.catch((error) => Effect.as(Effect.logWarning(`windlass: leader "${name}" was not renewed`, error), true)),
+        Effect.catch((error) =>
+          Effect.as(Effect.logWarning(`windlass: leader "${name}" was not renewed`, error), true)
+        ),
         Effect.flatMap((renewed) => {
           if (renewed) return renew
           held = false

@@ -109,18 +109,30 @@ export const migrate = (settings: Settings): Effect.Effect<void, BackendError> =
           exists
             ? `the schema "${names.schema}" has version ${at}, this windlass needs ${migrations.length}: let a process with ` +
               `\`migrate: true\` start first`
-            : `the schema "${names.schema}" holds no queue${names.prefix === "" ? "" : ` with prefix "${names.prefix}"`} and ` +
+            : `the schema "${names.schema}" holds no queue${
+              names.prefix === "" ? "" : ` with prefix "${names.prefix}"`
+            } and ` +
               `\`migrate\` is false: let a process with \`migrate: true\` start first, or run PostgresBackend.script`
         )
       }
       const run = Effect.gen(function*() {
         yield* connection.query(`SELECT pg_advisory_xact_lock(${lock})`, [], false)
-        const rows = yield* connection.queryValues(names.sql("SELECT to_regclass('{migration}') IS NOT NULL"), [], false)
+        const rows = yield* connection.queryValues(
+          names.sql("SELECT to_regclass('{migration}') IS NOT NULL"),
+          [],
+          false
+        )
         at = rows[0]![0] === true
-          ? Number((yield* connection.queryValues(names.sql("SELECT coalesce(max(version), 0) FROM {migration}"), [], false))[0]![0])
+          ? Number(
+            (yield* connection.queryValues(names.sql("SELECT coalesce(max(version), 0) FROM {migration}"), [], false))[
+              0
+            ]![0]
+          )
           : 0
         // somebody else may have been first
-        for (const statement of at < migrations.length ? script(names, at) : []) yield* connection.query(statement, [], false)
+        for (const statement of at < migrations.length ? script(names, at) : []) {
+          yield* connection.query(statement, [], false)
+        }
       })
       yield* Effect.mapError(connection.query("BEGIN", [], false), failed)
       yield* Effect.catch(run, (error) =>
@@ -131,7 +143,9 @@ export const migrate = (settings: Settings): Effect.Effect<void, BackendError> =
                 name,
                 "open",
                 `the role "${role}" may not make the queue's schema in database "${database}"` +
-                  `${mayCreate ? "" : ` (it lacks CREATE on the database)`}: GRANT CREATE ON DATABASE "${database}" TO ` +
+                  `${
+                    mayCreate ? "" : ` (it lacks CREATE on the database)`
+                  }: GRANT CREATE ON DATABASE "${database}" TO ` +
                   `"${role}", or run PostgresBackend.script as another role and start with \`migrate: false\` ` +
                   `(${error.reason.cause instanceof Error ? error.reason.cause.message : error.message})`
               )
@@ -180,7 +194,9 @@ const checkRights = Effect.fnUntraced(function*(
     return yield* refusal(
       name,
       "open",
-      `the role "${role}" lacks rights on ${rows.map(([table]) => `"${names.schema}"."${String(table)}"`).join(", ")}: ` +
+      `the role "${role}" lacks rights on ${
+        rows.map(([table]) => `"${names.schema}"."${String(table)}"`).join(", ")
+      }: ` +
         `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "${names.schema}" TO "${role}"; GRANT USAGE ON ALL ` +
         `SEQUENCES IN SCHEMA "${names.schema}" TO "${role}"`
     )

@@ -50,26 +50,50 @@ export class Publish {
     this.whole = calls.sql(`SELECT * FROM {publish_whole}(${casts})`)
   }
 
-  publish(name: string, items: ReadonlyArray<Item>, atomic: boolean): Effect.Effect<ReadonlyArray<Published>, BackendError> {
+  publish(
+    name: string,
+    items: ReadonlyArray<Item>,
+    atomic: boolean
+  ): Effect.Effect<ReadonlyArray<Published>, BackendError> {
     if (items.length === 0) return Effect.succeed([])
     const refused = publishRefused(this.calls.name, this.limits, name, items, Date.now())
     if (refused !== undefined) return Effect.fail(refused)
     const sql = atomic ? this.whole : this.each
-    return Effect.flatMap(this.queues.ready(name, items), (queue) =>
-      Effect.flatMap(Effect.serviceOption(this.client.transactionService), (transaction) =>
-        Option.isNone(transaction)
-          ? Effect.map(this.alone(sql, queue, items), (rows) => answer(items, rows, atomic))
-          : Effect.flatMap(
-            // the transaction is the caller's: it may be interrupted, and then it is rolled back
-            Effect.mapError(
-              transaction.value[0].executeValues(sql, parametersOf(queue, items, null)),
-              (error) => fromCause(this.calls.name, "publish", error, false)
-            ),
-            (rows) => Effect.as(this.client.afterCommit(this.announce(queue)), answer(items, rows as ReadonlyArray<Row>, atomic))
-          )))
+    const answers = Effect.flatMap(
+      this.queues.ready(name, items),
+      (queue) =>
+        Effect.flatMap(Effect.serviceOption(this.client.transactionService), (transaction) =>
+          Option.isNone(transaction)
+            ? Effect.map(this.alone(sql, queue, items), (rows) => answer(items, rows, atomic))
+            : Effect.flatMap(
+              // the transaction is the caller's: it may be interrupted, and then it is rolled back
+              Effect.mapError(
+                transaction.value[0].executeValues(sql, parametersOf(queue, items, null)),
+                (error) => fromCause(this.calls.name, "publish", error, false)
+              ),
+              (rows) =>
+                Effect.as(
+                  this.client.afterCommit(this.announce(queue)),
+                  answer(items, rows as ReadonlyArray<Row>, atomic)
+                )
+            ))
+    )
+    return Effect.flatMap(answers, (answers) => {
+      const wrong = misled(items, answers)
+      if (wrong.length === 0) return Effect.succeed(answers)
+      if (atomic) return Effect.succeed(answers.map((answer, i) => wrong.includes(i) ? skipped : answer))
+      return Effect.map(
+        this.publish(name, wrong.map((i) => items[i]!), false),
+        (again) => answers.map((answer, i) => wrong.includes(i) ? again[wrong.indexOf(i)]! : answer)
+      )
+    })
   }
 
-  private alone(sql: string, queue: number, items: ReadonlyArray<Item>): Effect.Effect<ReadonlyArray<Row>, BackendError> {
+  private alone(
+    sql: string,
+    queue: number,
+    items: ReadonlyArray<Item>
+  ): Effect.Effect<ReadonlyArray<Row>, BackendError> {
     return Effect.suspend(() => {
       const topic = topicOf.queue(queue)
       return Effect.map(
@@ -95,6 +119,20 @@ const answer = (items: ReadonlyArray<Item>, rows: ReadonlyArray<Row>, atomic: bo
   const answers = new Array<Published>(items.length).fill(rows.length > 0 && atomic ? skipped : stored)
   for (const [n, existing] of rows) answers[n as number - 1] = { _tag: "Duplicate", existing: existing as string }
   return answers
+}
+
+/** items that were refused for the sake of one before them with the same id, which was then refused for its key */
+const misled = (items: ReadonlyArray<Item>, answers: ReadonlyArray<Published>): ReadonlyArray<number> => {
+  const gone = new Set<string>()
+  const wrong: Array<number> = []
+  for (let i = 0; i < items.length; i++) {
+    const answer = answers[i]!
+    const { id } = items[i]!.envelope
+    if (answer._tag !== "Duplicate") continue
+    if (answer.existing !== id) gone.add(id)
+    else if (gone.has(id)) wrong.push(i)
+  }
+  return wrong
 }
 
 const parametersOf = (queue: number, items: ReadonlyArray<Item>, hint: string | null): ReadonlyArray<unknown> => {

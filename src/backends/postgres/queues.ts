@@ -40,7 +40,9 @@ export class Queues {
   lookUp(name: string): Effect.Effect<number | undefined, BackendError> {
     return Effect.suspend(() => {
       const known = this.known.get(name)
-      return known !== undefined ? Effect.succeed(known.num) : this.calls.one<number | undefined>("queue", this.find, [name])
+      return known !== undefined
+        ? Effect.succeed(known.num)
+        : this.calls.one<number | undefined>("queue", this.find, [name])
     })
   }
 

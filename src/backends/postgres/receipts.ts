@@ -16,7 +16,8 @@ export interface Fence {
 /** `undefined`: a receipt that this backend did not make */
 export const fenceOf = (receipt: Receipt): Fence | undefined => {
   const fence = receipt.fence as Partial<Fence> | null | undefined
-  return typeof fence === "object" && fence !== null && Number.isSafeInteger(fence.num) && Number.isSafeInteger(fence.token)
+  return typeof fence === "object" && fence !== null && Number.isSafeInteger(fence.num) &&
+      Number.isSafeInteger(fence.token)
     ? fence as Fence
     : undefined
 }

@@ -26,7 +26,9 @@ const toResult = ([, state, reason, exit]: Row): Result => ({
 })
 
 export const results = Effect.fnUntraced(
-  function*({ calls, pace, wake }: Engine): Effect.fn.Return<Context.Service.Shape<typeof Results>, never, Scope.Scope> {
+  function*(
+    { calls, pace, wake }: Engine
+  ): Effect.fn.Return<Context.Service.Shape<typeof Results>, never, Scope.Scope> {
     // when its time is over nobody is told any more, but who waited for it before is
     const select = (kept: string) =>
       calls.sql(
@@ -51,7 +53,9 @@ export const results = Effect.fnUntraced(
       }
       return Effect.map(calls.run("await", awaitSql, [texts(Array.from(waiters.keys()))]), (rows) => {
         for (const row of rows) {
-          for (const waiter of waiters.get(row[0] as string) ?? []) Deferred.doneUnsafe(waiter, Effect.succeed(toResult(row)))
+          for (const waiter of waiters.get(row[0] as string) ?? []) {
+            Deferred.doneUnsafe(waiter, Effect.succeed(toResult(row)))
+          }
         }
       })
     })
@@ -60,7 +64,9 @@ export const results = Effect.fnUntraced(
         Effect.andThen(Effect.suspend(() => Effect.raceFirst(latch.await, Effect.sleep(pace.pause())))),
         Effect.andThen(look),
         // those who wait go on waiting
-        Effect.catch((error) => Effect.andThen(Effect.logDebug("windlass: looking for results failed", error), Effect.sleep(250)))
+        Effect.catch((error) =>
+          Effect.andThen(Effect.logDebug("windlass: looking for results failed", error), Effect.sleep(250))
+        )
       )
     ))
 

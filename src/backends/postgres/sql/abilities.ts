@@ -29,8 +29,9 @@ export const abilities: ReadonlyArray<string> = [
         v_gone := FOUND;
         IF v_gone THEN
           DELETE FROM {scheduled} WHERE queue = v_j.queue AND due = v_j.due AND num = v_j.num;
-          DELETE FROM {ready} WHERE queue = v_j.queue AND rank = v_j.rank AND pos = coalesce(v_j.pos, v_j.num)
-            AND num = v_j.num;
+          DELETE FROM {ready} r USING {lane} l
+          WHERE l.queue = v_j.queue AND l.grp = v_j.grp AND l.turn = v_j.num
+            AND r.queue = l.queue AND r.rank = l.turn_rank AND r.pos = l.turn_pos;
         END IF;
       ELSIF v_j.due IS NOT NULL THEN
         DELETE FROM {scheduled} WHERE queue = v_j.queue AND due = v_j.due AND num = v_j.num;

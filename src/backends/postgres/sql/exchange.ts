@@ -84,7 +84,7 @@ export const exchange: ReadonlyArray<string> = [
 
         IF v_special AND v_ctids <> '{}' THEN
           FOR r IN
-            SELECT x.ctid, x.rank, x.pos, x.num, j.grp, j.ukey, j.until FROM {ready} x JOIN {job} j ON j.num = x.num
+            SELECT x.ctid, x.rank, x.num, coalesce(j.pos, j.num) AS pos, j.grp, j.ukey, j.until FROM {ready} x JOIN {job} j ON j.num = x.num
             WHERE x.ctid = ANY (v_ctids) AND x.special
           LOOP
             IF r.grp IS NOT NULL AND NOT {start_turn}(p_queue, r.grp, r.num, r.rank, r.pos) THEN

@@ -1,8 +1,9 @@
 /**
  * Groups: members run one at a time, by rank, then position. All that wait stand in `waiting`; the head stands in `ready`
- * as well when it is not scheduled and no other runs, and that is the group's turn. Whatever may change a turn leaves a
- * row in `nudge`; the next claim, whoever makes it, looks at the groups that are named there. It never waits for a lane
- * that somebody else is looking at: the nudge stays then.
+ * as well when it is not scheduled and no other runs, and that is the group's turn (at a new position: where it stands in
+ * its group is below what claims look at). Whatever may change a turn leaves a row in `nudge`; the next claim, whoever
+ * makes it, looks at the groups that are named there. It never waits for a lane that somebody else is looking at: the
+ * nudge stays then.
  *
  * @since 0.1.0
  */
@@ -12,13 +13,13 @@ export const groups: ReadonlyArray<string> = [
   `CREATE FUNCTION {give_turn}(p_queue int4, p_grp text) RETURNS void LANGUAGE plpgsql AS $f$
   #variable_conflict use_column
   DECLARE
-    v_lane {lane}; v_num int8; v_rank int2; v_pos int8; v_due int8;
+    v_lane {lane}; v_num int8; v_rank int2; v_pos int8 := NULL; v_due int8;
   BEGIN
     SELECT * INTO STRICT v_lane FROM {lane} WHERE queue = p_queue AND grp = p_grp;
     IF v_lane.running IS NOT NULL AND NOT EXISTS (SELECT FROM {active} WHERE num = v_lane.running) THEN
       v_lane.running := NULL;
     END IF;
-    SELECT w.num, w.rank, w.pos, j.due INTO v_num, v_rank, v_pos, v_due
+    SELECT w.num, w.rank, j.due INTO v_num, v_rank, v_due
     FROM {waiting} w JOIN {job} j ON j.num = w.num
     WHERE w.queue = p_queue AND w.grp = p_grp ORDER BY w.rank, w.pos LIMIT 1;
     IF v_lane.running IS NOT NULL OR v_due IS NOT NULL THEN v_num := NULL; END IF;
@@ -36,12 +37,15 @@ export const groups: ReadonlyArray<string> = [
       AND NOT EXISTS (SELECT FROM {waiting} WHERE queue = p_queue AND grp = p_grp)
     THEN
       DELETE FROM {lane} WHERE queue = p_queue AND grp = p_grp;
+    ELSIF v_lane.turn IS NOT DISTINCT FROM v_num THEN
+      UPDATE {lane} SET running = v_lane.running WHERE queue = p_queue AND grp = p_grp;
     ELSE
-      IF v_num IS NOT NULL AND v_lane.turn IS DISTINCT FROM v_num THEN
+      IF v_num IS NOT NULL THEN
+        v_pos := nextval('{seq}');
         INSERT INTO {ready} (queue, rank, pos, num, special) VALUES (p_queue, v_rank, v_pos, v_num, true);
       END IF;
       UPDATE {lane} SET running = v_lane.running, turn = v_num,
-        turn_rank = CASE WHEN v_num IS NOT NULL THEN v_rank END, turn_pos = CASE WHEN v_num IS NOT NULL THEN v_pos END
+        turn_rank = CASE WHEN v_num IS NOT NULL THEN v_rank END, turn_pos = v_pos
       WHERE queue = p_queue AND grp = p_grp;
     END IF;
   END $f$`,

@@ -1,0 +1,39 @@
+/**
+ * The Postgres server of the tests: found once per file, a schema of its own for every layer, which is dropped after it.
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type { SqlError } from "effect/sql/SqlError"
+import type { BackendError } from "windlass/Backend"
+import * as PostgresBackend from "windlass/backends/PostgresBackend"
+import { findPostgres } from "../../support/services.ts"
+
+export const postgres = await findPostgres()
+
+export const freshSchema = (): string => `wltest_${Math.random().toString(36).slice(2, 12)}`
+
+export const client = (
+  options: Partial<PgClient.PgPoolConfig> = {}
+): Layer.Layer<PgClient.PgClient, SqlError> => PgClient.layer({ url: Redacted.make(postgres.url), ...options })
+
+/** drops the schema when the layer ends */
+export const dropped = (schema: string): Layer.Layer<never, never, PgClient.PgClient> =>
+  Layer.effectDiscard(Effect.gen(function*() {
+    const sql = yield* PgClient.PgClient
+    yield* Effect.addFinalizer(() => Effect.ignore(sql`DROP SCHEMA IF EXISTS ${sql(schema)} CASCADE`))
+  }))
+
+/** a backend in a schema of its own, on a client that is there as well */
+export const backend = (
+  options: PostgresBackend.Options = {},
+  clientOptions: Partial<PgClient.PgPoolConfig> = {}
+): Layer.Layer<PostgresBackend.Services | PgClient.PgClient, SqlError | BackendError> =>
+  Layer.suspend(() => {
+    const schema = options.schema ?? freshSchema()
+    return PostgresBackend.layer({ ...options, schema }).pipe(
+      Layer.provideMerge(dropped(schema)),
+      Layer.provideMerge(client(clientOptions))
+    )
+  })
