@@ -234,6 +234,8 @@ export interface Writing {
   /** so many middlewares that only run `next`, in every list */
   readonly identities?: number
   readonly concurrency?: number
+  /** more observers, inside of those of the case */
+  readonly observers?: ReadonlyArray<Middleware.ForWorker>
 }
 
 /** `extra` entries among the others, at both ends and between them */
@@ -299,6 +301,7 @@ export const build = (world: World, queue: string, writing: Writing = {}): Built
     task,
     middleware: [
       ...observers,
+      ...(writing.observers ?? []),
       ...among(deliveries, identities.map((name) => Middleware.delivery(name, (next, delivery) => next(delivery)))),
       ...among(of("worker"), inline("worker"))
     ] as ReadonlyArray<Middleware.ForWorker>,

@@ -2,7 +2,7 @@
  * Runs a case through a real worker on a real backend, under `TestClock`: one job, from its enqueue to its end, over as
  * many deliveries and workers as it takes.
  */
-import { Context, Effect, Exit, Fiber, Layer, Option, Scope, Stream } from "effect"
+import { Clock, Context, Effect, Exit, Fiber, Layer, Option, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Backend, type Delivery, type Settlement } from "windlass/Backend"
 import * as Capability from "windlass/Capability"
@@ -14,6 +14,8 @@ import { recording, type Submitted, World } from "./world.ts"
 
 export interface Observation {
   readonly trace: ReadonlyArray<string>
+  /** for every event of the trace, milliseconds on the clock */
+  readonly times: ReadonlyArray<number>
   readonly taken: ReadonlyArray<Delivery>
   readonly submitted: ReadonlyArray<Submitted>
   /** what `execute` yielded */
@@ -48,7 +50,8 @@ export const run = (spec: Case, name: string, writing?: Writing): Effect.Effect<
       const backend = yield* Backend
       const cancel = yield* Capability.Cancel
       const inspect = yield* Capability.Inspect
-      const world = new World(spec)
+      const clock = yield* Clock.clockWith(Effect.succeed)
+      const world = new World(spec, () => clock.currentTimeMillisUnsafe())
       const built = build(world, name, writing)
       yield* backend.declare(name)
       const thief = yield* backend.subscribe(name, { worker: "thief" })
@@ -112,6 +115,7 @@ export const run = (spec: Case, name: string, writing?: Writing): Effect.Effect<
       const record = Option.getOrThrow(yield* inspect.get(world.taken[0]!.envelope.id))
       return {
         trace: world.trace,
+        times: world.times,
         taken: world.taken,
         submitted: world.submitted,
         result: resultOf(yield* Fiber.join(result!)),

@@ -20,6 +20,9 @@ export interface Submitted {
 export class World {
   readonly spec: Case
   readonly trace: Array<string> = []
+  /** for every event of the trace, milliseconds on the clock */
+  readonly times: Array<number> = []
+  private readonly now: () => number
   /** every delivery, in order */
   readonly taken: Array<Backend.Delivery> = []
   readonly submitted: Array<Submitted> = []
@@ -33,8 +36,9 @@ export class World {
   /** does it; set by whoever runs the case */
   strike: Effect.Effect<void> = Effect.void
 
-  constructor(spec: Case) {
+  constructor(spec: Case, now: () => number) {
     this.spec = spec
+    this.now = now
   }
 
   get delivery(): number {
@@ -46,13 +50,14 @@ export class World {
   }
 
   note(event: string): void {
+    this.times.push(this.now())
     this.trace.push(event)
   }
 
   /** an event at which something may happen from outside */
   step(event: string): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.trace.push(event)
+      this.note(event)
       if (++this.steps !== this.spec.stimulus.at || this.delivery !== 1 || this.spec.stimulus.what === "none") {
         return Effect.void
       }
