@@ -161,9 +161,13 @@ const parse = (given: ReadonlyArray<Key>): Effect.Effect<ReadonlyMap<string, Aea
     const keys = new Map<string, Aead.Key>()
     for (const { id, key } of given) {
       if (!/^[\w.-]{1,64}$/.test(id)) {
-        return yield* new InvalidKeys({ message: `the key id ${JSON.stringify(id)} is not 1 to 64 of A-Z a-z 0-9 . _ -` })
+        return yield* new InvalidKeys({
+          message: `the key id ${JSON.stringify(id)} is not 1 to 64 of A-Z a-z 0-9 . _ -`
+        })
       }
-      if (keys.has(id)) return yield* new InvalidKeys({ message: `two keys have the id ${id}: ids must not be used again` })
+      if (keys.has(id)) {
+        return yield* new InvalidKeys({ message: `two keys have the id ${id}: ids must not be used again` })
+      }
       const bytes = Base64.decode(Redacted.value(key).trim())
       const invalid = new InvalidKeys({ message: `key ${id} is not 32 bytes in base64` })
       if (Result.isFailure(bytes)) return yield* invalid
@@ -227,7 +231,10 @@ export const enqueue = (options?: { readonly only?: ReadonlyArray<string> | unde
   Enqueue.mapItems((item) =>
     options?.only?.includes(item.envelope.task) === false
       ? item
-      : Effect.map(Effect.flatMap(Cipher, (cipher) => cipher.seal(item.envelope)), (envelope) => ({ ...item, envelope }))
+      : Effect.map(
+        Effect.flatMap(Cipher, (cipher) => cipher.seal(item.envelope)),
+        (envelope) => ({ ...item, envelope })
+      )
   )
 
 /**

@@ -109,13 +109,14 @@ export const observer = <R = never>(options?: {
   })
 }
 
-const ignoring = (ignore: ReadonlyArray<string> | ((error: unknown) => boolean) | undefined) => (error: unknown): boolean => {
-  if (Reporter.isIgnored(error)) return true
-  if (ignore === undefined) return false
-  if (typeof ignore === "function") return ignore(error)
-  const { _tag, name } = Object(error) as { readonly _tag?: unknown; readonly name?: unknown }
-  return ignore.some((one) => one === _tag || one === name)
-}
+const ignoring =
+  (ignore: ReadonlyArray<string> | ((error: unknown) => boolean) | undefined) => (error: unknown): boolean => {
+    if (Reporter.isIgnored(error)) return true
+    if (ignore === undefined) return false
+    if (typeof ignore === "function") return ignore(error)
+    const { _tag, name } = Object(error) as { readonly _tag?: unknown; readonly name?: unknown }
+    return ignore.some((one) => one === _tag || one === name)
+  }
 
 type Failed = Extract<Outcome, { readonly _tag: "Dead" | "Retried" }>
 

@@ -196,5 +196,7 @@ const once = <A, E, E2, R>(
   })
 
 const logged = (key: string, effect: Effect.Effect<unknown, StoreError>): Effect.Effect<void> =>
-  Effect.catchCause(Effect.asVoid(effect), (cause) =>
-    Effect.logWarning(`the idempotency store failed for the key ${key}: the job goes on`, cause))
+  Effect.catchCause(
+    Effect.asVoid(effect),
+    (cause) => Effect.logWarning(`the idempotency store failed for the key ${key}: the job goes on`, cause)
+  )

@@ -36,20 +36,20 @@ import { nowOf, waitOf } from "./internal/times.ts"
 
 export {
   /**
+   * Names of fields that are masked wherever they stand, compared without case, `-` and `_`.
+   *
+   * @category masking
+   * @since 0.1.0
+   */
+  defaultFields,
+  /**
    * Marks the values of a schema as secret, for logs and error reports: `Schema.String.pipe(Logging.secret)`. Annotates
    * with `windlass/secret`; what is stored and what the handler gets is unchanged.
    *
    * @category annotations
    * @since 0.1.0
    */
-  secret,
-  /**
-   * Names of fields that are masked wherever they stand, compared without case, `-` and `_`.
-   *
-   * @category masking
-   * @since 0.1.0
-   */
-  defaultFields
+  secret
 } from "./internal/mask.ts"
 
 /**

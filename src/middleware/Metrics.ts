@@ -37,7 +37,22 @@ import { nowOf, waitOf } from "./internal/times.ts"
  * @since 0.1.0
  */
 export const defaultBoundaries: ReadonlyArray<number> = [
-  0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600
+  0.005,
+  0.01,
+  0.025,
+  0.05,
+  0.1,
+  0.25,
+  0.5,
+  1,
+  2.5,
+  5,
+  10,
+  30,
+  60,
+  300,
+  900,
+  3_600
 ]
 
 /**
@@ -84,29 +99,53 @@ const recording = <A>(record: (context: Context.Context<never>) => A): Effect.Ef
 const make = (attributes: Readonly<Record<string, string>>, boundaries: ReadonlyArray<number>) => {
   const histogram = { boundaries: Metric.boundariesFromIterable(boundaries) }
   return {
-    running: family(["queue"], attributes, Metric.gauge("windlass_jobs_running", {
-      description: "jobs that were handed out and are not over"
-    })),
-    total: family(["queue", "task", "outcome"], attributes, Metric.counter("windlass_jobs_total", {
-      description: "hand-outs by what they came to",
-      incremental: true
-    })),
-    retried: family(["queue", "task"], attributes, Metric.counter("windlass_jobs_retried_total", {
-      description: "failed attempts that are followed by another one",
-      incremental: true
-    })),
-    dead: family(["queue", "task", "reason"], attributes, Metric.counter("windlass_jobs_dead_total", {
-      description: "jobs that went to the dead letters",
-      incremental: true
-    })),
-    wait: family(["queue", "task"], attributes, Metric.histogram("windlass_job_wait_seconds", {
-      description: "seconds from claimable to handed out, first attempts only",
-      ...histogram
-    })),
-    run: family(["queue", "task"], attributes, Metric.histogram("windlass_job_run_seconds", {
-      description: "seconds from handed out to the outcome",
-      ...histogram
-    }))
+    running: family(
+      ["queue"],
+      attributes,
+      Metric.gauge("windlass_jobs_running", {
+        description: "jobs that were handed out and are not over"
+      })
+    ),
+    total: family(
+      ["queue", "task", "outcome"],
+      attributes,
+      Metric.counter("windlass_jobs_total", {
+        description: "hand-outs by what they came to",
+        incremental: true
+      })
+    ),
+    retried: family(
+      ["queue", "task"],
+      attributes,
+      Metric.counter("windlass_jobs_retried_total", {
+        description: "failed attempts that are followed by another one",
+        incremental: true
+      })
+    ),
+    dead: family(
+      ["queue", "task", "reason"],
+      attributes,
+      Metric.counter("windlass_jobs_dead_total", {
+        description: "jobs that went to the dead letters",
+        incremental: true
+      })
+    ),
+    wait: family(
+      ["queue", "task"],
+      attributes,
+      Metric.histogram("windlass_job_wait_seconds", {
+        description: "seconds from claimable to handed out, first attempts only",
+        ...histogram
+      })
+    ),
+    run: family(
+      ["queue", "task"],
+      attributes,
+      Metric.histogram("windlass_job_run_seconds", {
+        description: "seconds from handed out to the outcome",
+        ...histogram
+      })
+    )
   }
 }
 

@@ -119,12 +119,14 @@ export const gate = (options: Rate & { readonly key?: string | undefined; readon
  * @category constructors
  * @since 0.1.0
  */
-export const byKey = (options: Rate & {
-  readonly key: (job: Job.Info) => string | undefined
-  /** put before every key, so that two gates on one store stay apart; the gate's name unless set */
-  readonly prefix?: string | undefined
-  readonly name?: string | undefined
-}): Gate<RateLimiter.RateLimiter> => {
+export const byKey = (
+  options: Rate & {
+    readonly key: (job: Job.Info) => string | undefined
+    /** put before every key, so that two gates on one store stay apart; the gate's name unless set */
+    readonly prefix?: string | undefined
+    readonly name?: string | undefined
+  }
+): Gate<RateLimiter.RateLimiter> => {
   const rate = checked(options)
   const name = options.name ?? "windlass/RateLimit/byKey"
   const prefix = options.prefix ?? name
@@ -206,7 +208,10 @@ const consume = (rate: Checked, key: string, tokens: number): Effect.Effect<Answ
         const { reason } = error
         if (reason._tag !== "RateLimitExceeded") return Effect.succeed({ _tag: "Failed", millis: storeBackOff, error })
         if (tokens > 1) return consume(rate, key, Math.floor(tokens / 2))
-        return Effect.succeed({ _tag: "Exceeded", millis: Math.max(1, Math.ceil(Duration.toMillis(reason.retryAfter))) })
+        return Effect.succeed({
+          _tag: "Exceeded",
+          millis: Math.max(1, Math.ceil(Duration.toMillis(reason.retryAfter)))
+        })
       }
     })
   })
@@ -220,7 +225,9 @@ const checked = (rate: Rate): Checked => {
   if (!Number.isInteger(rate.limit) || rate.limit < 1) {
     throw new RangeError(`a rate limit needs a whole number of jobs from 1, got ${rate.limit}`)
   }
-  if (!(millis >= 1) || millis === Infinity) throw new RangeError(`a rate limit needs a window from 1 ms, got ${millis} ms`)
+  if (!(millis >= 1) || millis === Infinity) {
+    throw new RangeError(`a rate limit needs a window from 1 ms, got ${millis} ms`)
+  }
   const algorithm = rate.algorithm ?? "token-bucket"
   return {
     limit: rate.limit,

@@ -136,31 +136,45 @@ export const run: Middleware.Inline = Middleware.make("windlass/Tracing", (next,
  * @category middleware
  * @since 0.1.0
  */
-export const delivery: Middleware.Delivery = Middleware.delivery("windlass/Tracing/delivery", (next, delivery) =>
-  Effect.withFiber((fiber) => {
-    const context = fiber.context as Context.Context<never>
-    if (!installed(context)) return next(delivery)
-    const clock = Context.get(context, Clock.Clock)
-    const tracer = Context.get(context, Tracer.Tracer)
-    const begun = clock.currentTimeNanosUnsafe()
-    const held = hold(tracer)
-    return Effect.onExit(Effect.provideService(next(delivery), Tracer.Tracer, held.tracer), (exit) =>
-      Effect.sync(() => {
-        const settlement = Exit.isSuccess(exit) ? exit.value : undefined
-        if (held.release(settlement) || settlement === undefined) return
-        const span = tracer.span({ name: delivery.envelope.task, startTime: begun, kind: "consumer", ...placeOf(delivery) })
-        const { queue, attempt, envelope } = delivery
-        const attributes = {
-          ...attributesOf("process", queue, envelope.task),
-          "messaging.message.id": envelope.id,
-          "windlass.attempt": attempt
-        }
-        for (const [key, value] of Object.entries(attributes)) span.attribute(key, value)
-        record(span, settlement)
-        const failure = settlement._tag === "Dead" ? Exit.die(new Error(settlement.error ?? settlement.reason)) : Exit.void
-        span.end(clock.currentTimeNanosUnsafe(), failure)
-      }))
-  }))
+export const delivery: Middleware.Delivery = Middleware.delivery(
+  "windlass/Tracing/delivery",
+  (next, delivery) =>
+    Effect.withFiber((fiber) => {
+      const context = fiber.context as Context.Context<never>
+      if (!installed(context)) return next(delivery)
+      const clock = Context.get(context, Clock.Clock)
+      const tracer = Context.get(context, Tracer.Tracer)
+      const begun = clock.currentTimeNanosUnsafe()
+      const held = hold(tracer)
+      return Effect.onExit(Effect.provideService(next(delivery), Tracer.Tracer, held.tracer), (exit) =>
+        Effect.sync(() => {
+          const settlement = Exit.isSuccess(exit) ? exit.value : undefined
+          if (held.release(settlement) || settlement === undefined) {
+            return
+          }
+          const span = tracer.span({
+            name: delivery.envelope.task,
+            startTime: begun,
+            kind: "consumer",
+            ...placeOf(delivery)
+          })
+          const { queue, attempt, envelope } = delivery
+          const attributes = {
+            ...attributesOf("process", queue, envelope.task),
+            "messaging.message.id": envelope.id,
+            "windlass.attempt": attempt
+          }
+          for (const [key, value] of Object.entries(attributes)) {
+            span.attribute(key, value)
+          }
+          record(span, settlement)
+          const failure = settlement._tag === "Dead"
+            ? Exit.die(new Error(settlement.error ?? settlement.reason))
+            : Exit.void
+          span.end(clock.currentTimeNanosUnsafe(), failure)
+        }))
+    })
+)
 
 /** As the core places the span of a run. */
 const placeOf = (delivery: Delivery) => {

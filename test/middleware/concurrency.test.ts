@@ -56,46 +56,49 @@ describe("Concurrency", () => {
   it.effect("L10: permits always come back: never more out than there are, all there at the end, however waits are cut", () =>
     Effect.promise(() => {
       let cut = 0
-      return fc.assert(fc.asyncProperty(
-        fc.integer({ min: 1, max: 5 }),
-        fc.array(
-          fc.record({
-            max: fc.integer({ min: 1, max: 4 }),
-            holdFor: fc.nat(40),
-            patience: fc.option(fc.nat(30), { nil: undefined }),
-            started: fc.boolean(),
-            at: fc.nat(40)
-          }),
-          { minLength: 1, maxLength: 25 }
+      return fc.assert(
+        fc.asyncProperty(
+          fc.integer({ min: 1, max: 5 }),
+          fc.array(
+            fc.record({
+              max: fc.integer({ min: 1, max: 4 }),
+              holdFor: fc.nat(40),
+              patience: fc.option(fc.nat(30), { nil: undefined }),
+              started: fc.boolean(),
+              at: fc.nat(40)
+            }),
+            { minLength: 1, maxLength: 25 }
+          ),
+          (permits, users) =>
+            Effect.runPromise(
+              Effect.gen(function*() {
+                const gate = Concurrency.gate({ permits })
+                let out = 0
+                const user = (u: typeof users[number]) =>
+                  Effect.gen(function*() {
+                    yield* Effect.sleep(u.at)
+                    const given = { count: 0 }
+                    // as the worker asks: it may stop waiting, and keeps what it was given meanwhile
+                    const acquire = Effect.uninterruptibleMask((restore) =>
+                      Effect.map(restore(gate.acquire!(u.max)), (count) => void (given.count = count))
+                    )
+                    yield* Effect.raceFirst(acquire, u.patience === undefined ? Effect.never : Effect.sleep(u.patience))
+                    if (given.count === 0) return void cut++
+                    out += given.count
+                    assert.isAtMost(out, permits)
+                    yield* Effect.sleep(u.holdFor)
+                    out -= given.count
+                    yield* gate.release!(given.count, u.started)
+                  })
+                const all = yield* Effect.forkChild(Effect.forEach(users, user, { concurrency: "unbounded" }))
+                yield* TestClock.adjust("10 seconds")
+                yield* Fiber.join(all)
+                assert.strictEqual(gate.free(), permits)
+              }).pipe(Effect.provide(TestClock.layer()))
+            )
         ),
-        (permits, users) =>
-          Effect.runPromise(
-            Effect.gen(function*() {
-              const gate = Concurrency.gate({ permits })
-              let out = 0
-              const user = (u: typeof users[number]) =>
-                Effect.gen(function*() {
-                  yield* Effect.sleep(u.at)
-                  const given = { count: 0 }
-                  // as the worker asks: it may stop waiting, and keeps what it was given meanwhile
-                  const acquire = Effect.uninterruptibleMask((restore) =>
-                    Effect.map(restore(gate.acquire!(u.max)), (count) => void (given.count = count))
-                  )
-                  yield* Effect.raceFirst(acquire, u.patience === undefined ? Effect.never : Effect.sleep(u.patience))
-                  if (given.count === 0) return void cut++
-                  out += given.count
-                  assert.isAtMost(out, permits)
-                  yield* Effect.sleep(u.holdFor)
-                  out -= given.count
-                  yield* gate.release!(given.count, u.started)
-                })
-              const all = yield* Effect.forkChild(Effect.forEach(users, user, { concurrency: "unbounded" }))
-              yield* TestClock.adjust("10 seconds")
-              yield* Fiber.join(all)
-              assert.strictEqual(gate.free(), permits)
-            }).pipe(Effect.provide(TestClock.layer()))
-          )
-      ), { numRuns: 200 }).then(() => {
+        { numRuns: 200 }
+      ).then(() => {
         process.stdout.write(`waits cut short: ${cut}\n`)
         assert.isAbove(cut, 100)
       })
@@ -108,7 +111,7 @@ describe("Concurrency", () => {
       const first = yield* gate.admit!(job)
       const second = yield* gate.admit!(job)
       assert.deepStrictEqual(yield* gate.admit!(job), { _tag: "Later", millis: 3_000 })
-      assert.strictEqual((yield* gate.admit!(infoOf())) ._tag, "Admitted")
+      assert.strictEqual((yield* gate.admit!(infoOf()))._tag, "Admitted")
       assert.strictEqual((yield* gate.admit!(infoOf({ headers: { tenant: "u" } })))._tag, "Admitted")
       if (first._tag !== "Admitted" || second._tag !== "Admitted") return assert.fail("not admitted")
       yield* first.release(false)

@@ -76,28 +76,35 @@ describe("Encryption", () => {
   it.effect("any payload comes back as it was, and is never readable in between", () =>
     Effect.promise(() => {
       let looked = 0
-      return fc.assert(fc.asyncProperty(
-        fc.oneof(fc.jsonValue().map((value) => JSON.stringify(value)), fc.string({ unit: "grapheme", minLength: 7 }), fc.constant("\ufeffx")),
-        fc.record({ id: fc.uuid(), task: fc.string({ minLength: 1 }), version: fc.nat(9) }),
-        (payload, over) =>
-          Effect.runPromise(
-            Effect.gen(function*() {
-              const envelope = envelopeOf({ ...over, payload, headers: { tenant: "t" } })
-              const sealed = yield* seal(envelope)
-              const again = yield* seal(envelope)
-              assert.notStrictEqual(sealed.payload, again.payload)
-              assert.deepStrictEqual(sealed.headers, { tenant: "t", "windlass-encryption": "a256gcm:k1" })
-              if (payload.length > 6) {
-                looked++
-                assert.notInclude(sealed.payload, payload)
-                assert.notInclude(Buffer.from(sealed.payload, "base64").toString("latin1"), payload)
-              }
-              const { seen, settlement } = yield* deliver(sealed).pipe(Effect.provide(Encryption.layer([k2, k1])))
-              assert.strictEqual(settlement._tag, "Complete")
-              assert.deepStrictEqual(seen, [envelope])
-            })
-          )
-      ), { numRuns: 200 }).then(() => assert.isAbove(looked, 60))
+      return fc.assert(
+        fc.asyncProperty(
+          fc.oneof(
+            fc.jsonValue().map((value) => JSON.stringify(value)),
+            fc.string({ unit: "grapheme", minLength: 7 }),
+            fc.constant("\ufeffx")
+          ),
+          fc.record({ id: fc.uuid(), task: fc.string({ minLength: 1 }), version: fc.nat(9) }),
+          (payload, over) =>
+            Effect.runPromise(
+              Effect.gen(function*() {
+                const envelope = envelopeOf({ ...over, payload, headers: { tenant: "t" } })
+                const sealed = yield* seal(envelope)
+                const again = yield* seal(envelope)
+                assert.notStrictEqual(sealed.payload, again.payload)
+                assert.deepStrictEqual(sealed.headers, { tenant: "t", "windlass-encryption": "a256gcm:k1" })
+                if (payload.length > 6) {
+                  looked++
+                  assert.notInclude(sealed.payload, payload)
+                  assert.notInclude(Buffer.from(sealed.payload, "base64").toString("latin1"), payload)
+                }
+                const { seen, settlement } = yield* deliver(sealed).pipe(Effect.provide(Encryption.layer([k2, k1])))
+                assert.strictEqual(settlement._tag, "Complete")
+                assert.deepStrictEqual(seen, [envelope])
+              })
+            )
+        ),
+        { numRuns: 200 }
+      ).then(() => assert.isAbove(looked, 60))
     }))
 
   it.effect("whatever is changed, and wherever it is moved, it is dead and nothing inside sees it", () =>
@@ -107,33 +114,36 @@ describe("Encryption", () => {
         fc.record({ what: fc.constant("bit" as const), at: fc.nat(10_000), bit: fc.nat(7) }),
         fc.record({ what: fc.constantFrom("id", "task", "version", "cut", "other key", "not base64") })
       )
-      return fc.assert(fc.asyncProperty(fc.json(), change, (payload, how) =>
-        Effect.runPromise(
-          Effect.gen(function*() {
-            seen[how.what] = (seen[how.what] ?? 0) + 1
-            const sealed = yield* seal(envelopeOf({ payload }), how.what === "other key" ? [key("k1", 9)] : [k1])
-            const bytes = Buffer.from(sealed.payload, "base64")
-            if ("bit" in how) bytes[how.at % bytes.length]! ^= 1 << how.bit
-            const changed: Envelope = {
-              ...sealed,
-              id: how.what === "id" ? "job-2" : sealed.id,
-              task: how.what === "task" ? "Other" : sealed.task,
-              version: how.what === "version" ? 2 : sealed.version,
-              payload: how.what === "cut"
-                ? bytes.subarray(0, bytes.length / 2).toString("base64")
-                : how.what === "not base64"
-                ? "{}"
-                : bytes.toString("base64")
-            }
-            const result = yield* deliver(changed).pipe(Effect.provide(Encryption.layer([k1])))
-            assert.deepInclude(result.settlement, { _tag: "Dead", reason: "undecryptable" })
-            assert.deepStrictEqual(result.seen, [])
-          })
-        )), { numRuns: 300 }).then(() => {
-          process.stdout.write(`changes: ${JSON.stringify(seen)}\n`)
-          assert.strictEqual(Object.keys(seen).length, 7)
-          for (const count of Object.values(seen)) assert.isAbove(count, 8)
-        })
+      return fc.assert(
+        fc.asyncProperty(fc.json(), change, (payload, how) =>
+          Effect.runPromise(
+            Effect.gen(function*() {
+              seen[how.what] = (seen[how.what] ?? 0) + 1
+              const sealed = yield* seal(envelopeOf({ payload }), how.what === "other key" ? [key("k1", 9)] : [k1])
+              const bytes = Buffer.from(sealed.payload, "base64")
+              if ("bit" in how) bytes[how.at % bytes.length]! ^= 1 << how.bit
+              const changed: Envelope = {
+                ...sealed,
+                id: how.what === "id" ? "job-2" : sealed.id,
+                task: how.what === "task" ? "Other" : sealed.task,
+                version: how.what === "version" ? 2 : sealed.version,
+                payload: how.what === "cut"
+                  ? bytes.subarray(0, bytes.length / 2).toString("base64")
+                  : how.what === "not base64"
+                  ? "{}"
+                  : bytes.toString("base64")
+              }
+              const result = yield* deliver(changed).pipe(Effect.provide(Encryption.layer([k1])))
+              assert.deepInclude(result.settlement, { _tag: "Dead", reason: "undecryptable" })
+              assert.deepStrictEqual(result.seen, [])
+            })
+          )),
+        { numRuns: 300 }
+      ).then(() => {
+        process.stdout.write(`changes: ${JSON.stringify(seen)}\n`)
+        assert.strictEqual(Object.keys(seen).length, 7)
+        for (const count of Object.values(seen)) assert.isAbove(count, 8)
+      })
     }))
 
   it.effect("alone at the enqueue point: every job of a batch, or those of some tasks", () =>
@@ -148,7 +158,10 @@ describe("Encryption", () => {
         assert.deepStrictEqual(JSON.parse((yield* cipher.open(item.envelope)).payload), payloads[i])
       }
       const some = yield* Harness.enqueue(Encryption.enqueue({ only: ["Other"] }), { task: Secret, payloads })
-      assert.deepStrictEqual(some.published.flatMap((b) => b.items.map((item) => JSON.parse(item.envelope.payload))), payloads)
+      assert.deepStrictEqual(
+        some.published.flatMap((b) => b.items.map((item) => JSON.parse(item.envelope.payload))),
+        payloads
+      )
     }).pipe(Effect.provide(Encryption.layer([k1]))))
 
   it.effect("jobs that are not encrypted are dead, or accepted if asked, or of tasks that need not be", () =>
@@ -183,8 +196,11 @@ describe("Encryption", () => {
       const bytes = Buffer.alloc(32, 7).toString("base64")
       const from = (text: string) =>
         seal(envelopeOf({ payload: "{}" }), []).pipe(
-          Effect.provide(Encryption.layerConfig()),
-          Effect.provide(Layer.succeed(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({ WINDLASS_ENCRYPTION_KEYS: text })))
+          Effect.provide(
+            Encryption.layerConfig().pipe(
+              Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ WINDLASS_ENCRYPTION_KEYS: text })))
+            )
+          )
         )
       const built = (text: string) =>
         Effect.flatMap(Encryption.Cipher, (cipher) => cipher.seal(envelopeOf())).pipe(
@@ -273,20 +289,23 @@ describe("Encryption", () => {
         yield* Secret.enqueue({ card: "4242-4242-4242", fails: 0 })
         // shows that one would see it
         const backend = yield* Backend
-        yield* backend.publish("elsewhere", [{ envelope: envelopeOf({ id: "plain", payload: "{\"card\":\"5555-5555\"}" }) }])
+        yield* backend.publish("elsewhere", [{
+          envelope: envelopeOf({ id: "plain", payload: "{\"card\":\"5555-5555\"}" })
+        }])
         assert.include(files(), "5555-5555")
         assert.notInclude(files(), "4242-4242")
         const cipher = Encryption.layer([k1])
-        const worker = Worker.layer(TaskGroup.make(Secret), { mode: "drain", middleware: [Encryption.delivery()] }).pipe(
-          Layer.provide(live(ran)),
-          Layer.provide(cipher)
-        )
+        const worker = Worker.layer(TaskGroup.make(Secret), { mode: "drain", middleware: [Encryption.delivery()] })
+          .pipe(
+            Layer.provide(live(ran)),
+            Layer.provide(cipher)
+          )
         assert.strictEqual((yield* Worker.launch(worker)).succeeded, 1)
         assert.deepStrictEqual(ran, ["4242-4242-4242 1"])
         assert.notInclude(files(), "4242-4242")
-      }).pipe(
-        Effect.provide(Enqueue.layer(Encryption.enqueue()).pipe(Layer.provide(Encryption.layer([k1])))),
-        Effect.provide(SqliteBackend.layer({ filename: join(folder, "w.db") }))
-      )
+      }).pipe(Effect.provide(Layer.merge(
+        Enqueue.layer(Encryption.enqueue()).pipe(Layer.provide(Encryption.layer([k1]))),
+        SqliteBackend.layer({ filename: join(folder, "w.db") })
+      )))
     }).pipe(Effect.scoped))
 })

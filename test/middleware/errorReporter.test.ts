@@ -41,7 +41,9 @@ const reporter = () => {
   const got: Array<{ readonly error: Error; readonly severity: string; readonly attributes: any }> = []
   return {
     got,
-    layer: Reporter.layer([Reporter.make(({ attributes, error, severity }) => got.push({ attributes, error, severity }))])
+    layer: Reporter.layer([
+      Reporter.make(({ attributes, error, severity }) => got.push({ attributes, error, severity }))
+    ])
   }
 }
 
@@ -113,7 +115,10 @@ describe("ErrorReporter", () => {
       assert.deepStrictEqual(yield* reported(), final)
       assert.deepStrictEqual(yield* reported({ retried: true }), ["Warn Boom: it went wrong: again", ...final])
       assert.deepStrictEqual(yield* reported({ ignore: ["Boom", "windlass/Decide"] }), final.slice(1, 3))
-      assert.deepStrictEqual(yield* reported({ ignore: (e) => e instanceof ErrorReporter.DeadJob }), [final[0], final[3]])
+      assert.deepStrictEqual(yield* reported({ ignore: (e) => e instanceof ErrorReporter.DeadJob }), [
+        final[0],
+        final[3]
+      ])
     }))
 
   it.effect("every error of a cause, with its causes; what ignores itself is left out", () =>
@@ -141,34 +146,39 @@ describe("ErrorReporter", () => {
   it.effect("never a secret, however an error quotes it", () =>
     Effect.promise(() => {
       let cases = 0
-      return fc.assert(fc.asyncProperty(
-        fc.string({ minLength: 6, maxLength: 20 }).filter((text) => text.trim().length > 5),
-        fc.constantFrom("fail", "die", "nested", "field", "thrown text"),
-        async (card, how) => {
-          const { got, layer } = reporter()
-          const hooked: Array<ErrorReporter.Report> = []
-          const quote = `card ${card}, ${JSON.stringify({ card })}\nand ${card}`
-          const cause = how === "fail"
-            ? Cause.fail(new Boom({ why: quote }))
-            : how === "die"
-            ? Cause.die(new TypeError(quote))
-            : how === "nested"
-            ? Cause.die(new Error("outer", { cause: new Error("middle", { cause: { quote, list: [card] } }) }))
-            : how === "field"
-            ? Cause.fail(Object.assign(new Error("x"), { request: { body: quote, parts: [card] } }))
-            : Cause.fail(quote)
-          await Effect.runPromise(observe(
-            ErrorReporter.observer({ payload: true, onReport: (report) => void hooked.push(report) }),
-            { _tag: "Dead", reason: "failed", cause, error: "x", encoded: undefined },
-            { payload: { card, how: "ok" }, definition: Charge }
-          ).pipe(Effect.provide(layer)))
-          const text = [...got, ...hooked].map((one) => told(one.error) + JSON.stringify(one.attributes)).join("\n")
-          assert.strictEqual(got.length, 1)
-          if (import.meta.url.includes(card) || "<secret>".includes(card)) return
-          cases++
-          assert.notInclude(text, card)
-        }
-      ), { numRuns: 300 }).then(() => {
+      return fc.assert(
+        fc.asyncProperty(
+          fc.string({ minLength: 6, maxLength: 20 }).filter((text) => text.trim().length > 5),
+          fc.constantFrom("fail", "die", "nested", "field", "thrown text"),
+          async (card, how) => {
+            const { got, layer } = reporter()
+            const hooked: Array<ErrorReporter.Report> = []
+            const quote = `card ${card}, ${JSON.stringify({ card })}\nand ${card}`
+            const cause = how === "fail"
+              ? Cause.fail(new Boom({ why: quote }))
+              : how === "die"
+              ? Cause.die(new TypeError(quote))
+              : how === "nested"
+              ? Cause.die(new Error("outer", { cause: new Error("middle", { cause: { quote, list: [card] } }) }))
+              : how === "field"
+              ? Cause.fail(Object.assign(new Error("x"), { request: { body: quote, parts: [card] } }))
+              : Cause.fail(quote)
+            await Effect.runPromise(
+              observe(
+                ErrorReporter.observer({ payload: true, onReport: (report) => void hooked.push(report) }),
+                { _tag: "Dead", reason: "failed", cause, error: "x", encoded: undefined },
+                { payload: { card, how: "ok" }, definition: Charge }
+              ).pipe(Effect.provide(layer))
+            )
+            const text = [...got, ...hooked].map((one) => told(one.error) + JSON.stringify(one.attributes)).join("\n")
+            assert.strictEqual(got.length, 1)
+            if (import.meta.url.includes(card) || "<secret>".includes(card)) return
+            cases++
+            assert.notInclude(text, card)
+          }
+        ),
+        { numRuns: 300 }
+      ).then(() => {
         process.stdout.write(`secrets looked for: ${cases}\n`)
         assert.isAbove(cases, 250)
       })
@@ -184,26 +194,29 @@ describe("ErrorReporter", () => {
               yield* Charge.enqueue({ card: "4242-4242", how }).pipe(Enqueue.id(how))
             }
             yield* TestClock.adjust("1 hour")
-          }).pipe(Effect.provide(
-            Worker.layer(TaskGroup.make(Charge), { middleware: [ErrorReporter.observer(options)] }).pipe(
-              Layer.provide(Charge.toLayer(({ card, how }) => {
-                switch (how) {
-                  case "fail":
-                    return Effect.fail(new Boom({ why: `${card} refused` }))
-                  case "quiet":
-                    return Effect.fail(new Quiet())
-                  case "discard":
-                    return Effect.fail(Decide.discard())
-                  case "die":
-                    return Effect.die(new Error("a bug"))
-                  default:
-                    return Effect.void
-                }
-              })),
-              Layer.provideMerge(MemoryBackend.layer),
-              Layer.provide(layer)
-            )
-          ), Effect.provideService(References.MinimumLogLevel, "None"))
+          }).pipe(
+            Effect.provide(
+              Worker.layer(TaskGroup.make(Charge), { middleware: [ErrorReporter.observer(options)] }).pipe(
+                Layer.provide(Charge.toLayer(({ card, how }) => {
+                  switch (how) {
+                    case "fail":
+                      return Effect.fail(new Boom({ why: `${card} refused` }))
+                    case "quiet":
+                      return Effect.fail(new Quiet())
+                    case "discard":
+                      return Effect.fail(Decide.discard())
+                    case "die":
+                      return Effect.die(new Error("a bug"))
+                    default:
+                      return Effect.void
+                  }
+                })),
+                Layer.provideMerge(MemoryBackend.layer),
+                Layer.provide(layer)
+              )
+            ),
+            Effect.provideService(References.MinimumLogLevel, "None")
+          )
           return got.map((one) => [one.attributes.job, one.attributes.attempt, one.severity, one.error.message])
         })
       const last = [["fail", 3, "Error", "it went wrong: <secret> refused"], ["die", 3, "Error", "a bug"]]

@@ -11,7 +11,8 @@ const files = readdirSync(join(root, "src/middleware")).filter((file) => file.en
 
 /** the first comment of a module, without its stars; lines keep their numbers */
 const head = (file: string): string =>
-  readFileSync(join(root, file), "utf8").split("*/")[0]!.split("\n").map((line) => line.replace(/^\s*\/?\*+ ?/, "")).join("\n")
+  readFileSync(join(root, file), "utf8").split("*/")[0]!.split("\n").map((line) => line.replace(/^\s*\/?\*+ ?/, ""))
+    .join("\n")
 
 const examples = files.flatMap((file) => blocks(file, head(file)))
 const workspace = await compileBlocks(examples)

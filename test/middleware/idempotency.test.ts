@@ -45,7 +45,11 @@ for (const [name, store] of Object.entries(stores)) {
         assert.isTrue(yield* store.extend("k", owner("a"), 100))
         assert.deepStrictEqual(yield* store.reserve("k", owner("b"), 100), { _tag: "Busy", job: "a", millis: 100 })
         assert.isTrue(yield* store.complete("k", owner("a"), "\"result\"", 1_000))
-        assert.deepStrictEqual(yield* store.reserve("k", owner("b"), 100), { _tag: "Done", job: "a", result: "\"result\"" })
+        assert.deepStrictEqual(yield* store.reserve("k", owner("b"), 100), {
+          _tag: "Done",
+          job: "a",
+          result: "\"result\""
+        })
         yield* TestClock.adjust(1_000)
         assert.deepStrictEqual(yield* store.reserve("k", owner("b"), 100), { _tag: "Reserved" })
       }).pipe(Effect.provide(store)))
@@ -58,59 +62,62 @@ for (const [name, store] of Object.entries(stores)) {
           fc.record({ do: fc.constantFrom("complete", "release", "extend"), run: fc.nat(2) }),
           fc.record({ do: fc.constant("wait" as const), millis: fc.integer({ min: 1, max: 40 }) })
         )
-        return fc.assert(fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40 }), (steps) =>
-          Effect.runPromise(
-            Effect.gen(function*() {
-              const store = yield* Idempotency.Store
-              // the model: who holds the key until when, and who did the work
-              let held: { readonly job: string; readonly fence: string; until: number } | undefined
-              let done: { readonly job: string; readonly until: number } | undefined
-              let now = 0
-              const runs: Array<Idempotency.Owner> = []
-              for (const one of steps) {
-                if (held !== undefined && held.until <= now) held = undefined
-                if (done !== undefined && done.until <= now) done = undefined
-                if (one.do === "wait") {
-                  now += one.millis
-                  yield* TestClock.adjust(one.millis)
-                } else if (one.do === "run") {
-                  const own = owner(one.job, `${one.job}-${runs.length}`)
-                  runs.push(own)
-                  const answer = yield* store.reserve("k", own, 50)
-                  seen[answer._tag]++
-                  if (done !== undefined) assert.deepInclude(answer, { _tag: "Done", job: done.job })
-                  else if (held !== undefined && held.job !== one.job) {
-                    assert.deepStrictEqual(answer, { _tag: "Busy", job: held.job, millis: held.until - now })
+        return fc.assert(
+          fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40 }), (steps) =>
+            Effect.runPromise(
+              Effect.gen(function*() {
+                const store = yield* Idempotency.Store
+                // the model: who holds the key until when, and who did the work
+                let held: { readonly job: string; readonly fence: string; until: number } | undefined
+                let done: { readonly job: string; readonly until: number } | undefined
+                let now = 0
+                const runs: Array<Idempotency.Owner> = []
+                for (const one of steps) {
+                  if (held !== undefined && held.until <= now) held = undefined
+                  if (done !== undefined && done.until <= now) done = undefined
+                  if (one.do === "wait") {
+                    now += one.millis
+                    yield* TestClock.adjust(one.millis)
+                  } else if (one.do === "run") {
+                    const own = owner(one.job, `${one.job}-${runs.length}`)
+                    runs.push(own)
+                    const answer = yield* store.reserve("k", own, 50)
+                    seen[answer._tag]++
+                    if (done !== undefined) assert.deepInclude(answer, { _tag: "Done", job: done.job })
+                    else if (held !== undefined && held.job !== one.job) {
+                      assert.deepStrictEqual(answer, { _tag: "Busy", job: held.job, millis: held.until - now })
+                    } else {
+                      assert.strictEqual(answer._tag, "Reserved")
+                      held = { ...own, until: now + 50 }
+                    }
                   } else {
-                    assert.strictEqual(answer._tag, "Reserved")
-                    held = { ...own, until: now + 50 }
-                  }
-                } else {
-                  const own = runs[runs.length - 1 - one.run]
-                  if (own === undefined) continue
-                  const owns = held?.fence === own.fence
-                  if (!owns) seen.stale++
-                  if (one.do === "release") {
-                    yield* store.release("k", own)
-                    if (owns) held = undefined
-                  } else if (one.do === "extend") {
-                    assert.strictEqual(yield* store.extend("k", own, 50), owns)
-                    if (owns) held!.until = now + 50
-                  } else {
-                    const free = held === undefined && done === undefined
-                    assert.strictEqual(yield* store.complete("k", own, undefined, 60), owns || free)
-                    if (owns || free) {
-                      held = undefined
-                      done = { job: own.job, until: now + 60 }
+                    const own = runs[runs.length - 1 - one.run]
+                    if (own === undefined) continue
+                    const owns = held?.fence === own.fence
+                    if (!owns) seen.stale++
+                    if (one.do === "release") {
+                      yield* store.release("k", own)
+                      if (owns) held = undefined
+                    } else if (one.do === "extend") {
+                      assert.strictEqual(yield* store.extend("k", own, 50), owns)
+                      if (owns) held!.until = now + 50
+                    } else {
+                      const free = held === undefined && done === undefined
+                      assert.strictEqual(yield* store.complete("k", own, undefined, 60), owns || free)
+                      if (owns || free) {
+                        held = undefined
+                        done = { job: own.job, until: now + 60 }
+                      }
                     }
                   }
                 }
-              }
-            }).pipe(Effect.provide(Layer.merge(Layer.fresh(store), TestClock.layer())))
-          )), { numRuns: 300 }).then(() => {
-            process.stdout.write(`${name}: ${JSON.stringify(seen)}\n`)
-            for (const count of Object.values(seen)) assert.isAbove(count, 100)
-          })
+              }).pipe(Effect.provide(Layer.merge(Layer.fresh(store), TestClock.layer())))
+            )),
+          { numRuns: 300 }
+        ).then(() => {
+          process.stdout.write(`${name}: ${JSON.stringify(seen)}\n`)
+          for (const count of Object.values(seen)) assert.isAbove(count, 100)
+        })
       }))
 
     it.effect("with a worker: one run per key, duplicates are discarded, also those that came while it ran", () =>
@@ -154,8 +161,7 @@ describe("Idempotency", () => {
   it.effect("L10: alone: the key is done after a success, free after everything else", () =>
     Effect.gen(function*() {
       const middleware = Idempotency.middleware({ key: () => "k" })
-      const run = (id: string, inner: Effect.Effect<string, Boom>) =>
-        Harness.run(middleware, { inner, job: { id } })
+      const run = (id: string, inner: Effect.Effect<string, Boom>) => Harness.run(middleware, { inner, job: { id } })
       for (const inner of [Harness.fail(new Boom({ why: "x" })), Harness.die("x"), Harness.interrupt]) {
         const result = yield* run("a", inner)
         assert.strictEqual(result.next.length, 1)
@@ -217,32 +223,41 @@ describe("Idempotency", () => {
       class Any extends Task.make("Any", { success: Schema.Union([Schema.Json, Schema.Date]) }) {}
       class Nothing extends Task.make("Nothing", {}) {}
       class Narrow extends Task.make("Any", { success: Schema.Struct({ never: Schema.String }) }) {}
-      return fc.assert(fc.asyncProperty(fc.oneof(fc.jsonValue(), fc.date({ noInvalidDate: true })), (value) =>
-        Effect.runPromise(
-          Effect.gen(function*() {
-            const settings = { key: () => "k", space: "s" }
-            yield* Harness.own(Any, Idempotency.own(Any, settings), {
-              payload: undefined,
-              inner: Harness.succeed(value as Schema.Json),
-              job: { id: "a" }
-            })
-            const again = yield* Harness.own(Any, Idempotency.own(Any, settings), { payload: undefined, job: { id: "b" } })
-            const expected = value instanceof Date ? value.toISOString() : JSON.parse(JSON.stringify(value))
-            assert.strictEqual(again.next.length, 0)
-            assert.deepStrictEqual(JSON.parse(JSON.stringify(Exit.getSuccess(again.exit!).valueOf())).value, expected)
-            const other = yield* Harness.own(Narrow, Idempotency.own(Narrow, settings), {
-              payload: undefined,
-              inner: Harness.die("never run"),
-              job: { id: "c" }
-            })
-            assert.strictEqual(other.outcome._tag, "Discarded")
-            const empty = { ...settings, space: "n" }
-            const run = Harness.own(Nothing, Idempotency.own(Nothing, empty), { payload: undefined, job: { id: "a" } })
-            assert.deepStrictEqual((yield* run).exit, Exit.void)
-            const twice = yield* run
-            assert.deepStrictEqual([twice.exit, twice.next.length], [Exit.void, 0])
-          }).pipe(Effect.provide(Layer.merge(Layer.fresh(Idempotency.layerMemory), TestClock.layer())))
-        )), { numRuns: 100 })
+      return fc.assert(
+        fc.asyncProperty(fc.oneof(fc.jsonValue(), fc.date({ noInvalidDate: true })), (value) =>
+          Effect.runPromise(
+            Effect.gen(function*() {
+              const settings = { key: () => "k", space: "s" }
+              yield* Harness.own(Any, Idempotency.own(Any, settings), {
+                payload: undefined,
+                inner: Harness.succeed(value as Schema.Json),
+                job: { id: "a" }
+              })
+              const again = yield* Harness.own(Any, Idempotency.own(Any, settings), {
+                payload: undefined,
+                job: { id: "b" }
+              })
+              const expected = value instanceof Date ? value.toISOString() : JSON.parse(JSON.stringify(value))
+              assert.strictEqual(again.next.length, 0)
+              assert.deepStrictEqual(JSON.parse(JSON.stringify(Exit.getSuccess(again.exit!).valueOf())).value, expected)
+              const other = yield* Harness.own(Narrow, Idempotency.own(Narrow, settings), {
+                payload: undefined,
+                inner: Harness.die("never run"),
+                job: { id: "c" }
+              })
+              assert.strictEqual(other.outcome._tag, "Discarded")
+              const empty = { ...settings, space: "n" }
+              const run = Harness.own(Nothing, Idempotency.own(Nothing, empty), {
+                payload: undefined,
+                job: { id: "a" }
+              })
+              assert.deepStrictEqual((yield* run).exit, Exit.void)
+              const twice = yield* run
+              assert.deepStrictEqual([twice.exit, twice.next.length], [Exit.void, 0])
+            }).pipe(Effect.provide(Layer.merge(Layer.fresh(Idempotency.layerMemory), TestClock.layer())))
+          )),
+        { numRuns: 100 }
+      )
     }))
 
   it.effect("with a worker, own: execute gets the first one's result, at once and after a day not any more", () =>
@@ -334,7 +349,10 @@ describe("Idempotency", () => {
   it.effect("keys: the header, else the job's id; spaces keep tasks apart; undefined is not looked at", () =>
     Effect.gen(function*() {
       const run = (options: Parameters<typeof Idempotency.middleware>[0], job: Partial<Job.Info>) =>
-        Effect.map(Harness.run(Idempotency.middleware(options), { inner: Harness.succeed(1), job }), (r) => r.next.length)
+        Effect.map(
+          Harness.run(Idempotency.middleware(options), { inner: Harness.succeed(1), job }),
+          (r) => r.next.length
+        )
       const headers = { "idempotency-key": "h" }
       assert.strictEqual(yield* run({}, { id: "a", headers }), 1)
       assert.strictEqual(yield* run({}, { id: "b", headers }), 0)
@@ -348,11 +366,14 @@ describe("Idempotency", () => {
 
   it.effect("KeyValueStore: of many that ask at once one gets the key, also when the store takes its time", () =>
     Effect.gen(function*() {
-      const slow = Layer.effect(KeyValueStore.KeyValueStore, Effect.map(KeyValueStore.KeyValueStore, (store) => ({
-        ...store,
-        get: (key: string) => Effect.delay(store.get(key), "10 millis"),
-        set: (key: string, value: string | Uint8Array) => Effect.delay(store.set(key, value), "10 millis")
-      }))).pipe(Layer.provide(KeyValueStore.layerMemory))
+      const slow = Layer.effect(
+        KeyValueStore.KeyValueStore,
+        Effect.map(KeyValueStore.KeyValueStore, (store) => ({
+          ...store,
+          get: (key: string) => Effect.delay(store.get(key), "10 millis"),
+          set: (key: string, value: string | Uint8Array) => Effect.delay(store.set(key, value), "10 millis")
+        }))
+      ).pipe(Layer.provide(KeyValueStore.layerMemory))
       yield* Effect.gen(function*() {
         const store = yield* Idempotency.Store
         const ask = Effect.forEach(

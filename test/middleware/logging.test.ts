@@ -86,7 +86,19 @@ const charge = (s: Hidden, number: number): typeof Charge.payloadSchema.Type => 
 })
 
 const names = [
-  "card", "key", "first", "second", "right", "named", "either", "maybe", "marked", "wrapped", "decoded", "token", "code"
+  "card",
+  "key",
+  "first",
+  "second",
+  "right",
+  "named",
+  "either",
+  "maybe",
+  "marked",
+  "wrapped",
+  "decoded",
+  "token",
+  "code"
 ]
 
 /** a failure that quotes everything everywhere */
@@ -223,27 +235,30 @@ describe("Logging", () => {
           })
           return written.flatMap((line) => strings(line))
         }).pipe(Effect.provide(TestClock.layer()))
-      return fc.assert(fc.asyncProperty(
-        fc.array(secret, { minLength: names.length, maxLength: names.length }),
-        fc.integer({ min: 10_000_000, max: 99_999_999 }),
-        fc.nat(3),
-        async (values, number, how) => {
-          const hidden = Object.fromEntries(names.map((name, i) => [name, values[i]!]))
-          const all = [...values, String(number)]
-          // what stands in every line of any job is no secret
-          const common = (await Effect.runPromise(write(base, 10_000_001, how))).join("\n")
-          const told = (await Effect.runPromise(write(hidden, number, how))).join("\n")
-          for (const text of all) {
-            if (common.includes(text) || "<secret>".includes(text)) continue
-            cases++
-            assert.notInclude(told, text)
-            // nor quoted in a URI or in JSON
-            for (const form of [encodeURIComponent(text), JSON.stringify(text).slice(1, -1)]) {
-              if (!common.includes(form)) assert.notInclude(told, form)
+      return fc.assert(
+        fc.asyncProperty(
+          fc.array(secret, { minLength: names.length, maxLength: names.length }),
+          fc.integer({ min: 10_000_000, max: 99_999_999 }),
+          fc.nat(3),
+          async (values, number, how) => {
+            const hidden = Object.fromEntries(names.map((name, i) => [name, values[i]!]))
+            const all = [...values, String(number)]
+            // what stands in every line of any job is no secret
+            const common = (await Effect.runPromise(write(base, 10_000_001, how))).join("\n")
+            const told = (await Effect.runPromise(write(hidden, number, how))).join("\n")
+            for (const text of all) {
+              if (common.includes(text) || "<secret>".includes(text)) continue
+              cases++
+              assert.notInclude(told, text)
+              // nor quoted in a URI or in JSON
+              for (const form of [encodeURIComponent(text), JSON.stringify(text).slice(1, -1)]) {
+                if (!common.includes(form)) assert.notInclude(told, form)
+              }
             }
           }
-        }
-      ), { numRuns: 300 }).then(() => {
+        ),
+        { numRuns: 300 }
+      ).then(() => {
         process.stdout.write(`secrets looked for: ${cases}\n`)
         assert.isAbove(cases, 3_000)
       })
@@ -252,7 +267,9 @@ describe("Logging", () => {
   it.effect("a short secret goes where it stands as a word, and a blank one blots nothing", () =>
     Effect.gen(function*() {
       const { observer, written } = lines()
-      yield* observe(observer, retried("pin 12 of 1200 was 7a, not 7ab"), { payload: { pin: 12, token: "7a", secret: " " } })
+      yield* observe(observer, retried("pin 12 of 1200 was 7a, not 7ab"), {
+        payload: { pin: 12, token: "7a", secret: " " }
+      })
       assert.strictEqual(written[1]!.fields["error"], "pin <secret> of 1200 was <secret>, not 7ab")
     }))
 
@@ -265,14 +282,20 @@ describe("Logging", () => {
           definition: Charge
         })
       const text = `{"card": "4242-4242", "note": ["sesame"`
-      yield* undecodable(text, (() => {
-        try {
-          return JSON.parse(text)
-        } catch (error) {
-          return error
-        }
-      })())
-      yield* undecodable(`{"card": "4242-4242", "note": ["sesame"]}`, new Error(`expected an object, got "4242-4242" and ["sesame"]`))
+      yield* undecodable(
+        text,
+        (() => {
+          try {
+            return JSON.parse(text)
+          } catch (error) {
+            return error
+          }
+        })()
+      )
+      yield* undecodable(
+        `{"card": "4242-4242", "note": ["sesame"]}`,
+        new Error(`expected an object, got "4242-4242" and ["sesame"]`)
+      )
       const told = written.filter((line) => line.action === "job_error")
       assert.deepStrictEqual(told.map((line) => line.fields["error"]), [
         "the payload is not JSON",
@@ -287,7 +310,10 @@ describe("Logging", () => {
   it.effect("large, deep and circular payloads are cut, and what cannot be searched is withheld", () =>
     Effect.gen(function*() {
       const { observer, written } = lines()
-      const circular: Record<string, unknown> = { long: "x".repeat(5_000), many: Array.from({ length: 150 }, (_, i) => i) }
+      const circular: Record<string, unknown> = {
+        long: "x".repeat(5_000),
+        many: Array.from({ length: 150 }, (_, i) => i)
+      }
       circular["self"] = circular
       yield* observe(observer, retried("failed"), { payload: circular })
       const payload = written[1]!.fields["payload"] as any
@@ -351,7 +377,10 @@ describe("Logging", () => {
       yield* Effect.gen(function*() {
         const silent = { start_job: "None" } as const
         yield* observe(Logging.observer({ levels: silent }), retried("x"))
-        yield* observe(Logging.observer({ levels: silent, sink: Logging.toJson((line) => json.push(line)) }), retried("x"))
+        yield* observe(
+          Logging.observer({ levels: silent, sink: Logging.toJson((line) => json.push(line)) }),
+          retried("x")
+        )
       }).pipe(Effect.provide(Logger.layer([logger])))
       const fields = {
         action: "job_error_retry",
@@ -373,17 +402,24 @@ describe("Logging", () => {
   it.effect("L11: a sink that dies or hangs does not hold up the job", () =>
     Effect.gen(function*() {
       class Plain extends Task.make("Plain", { success: Schema.Number }) {}
-      for (const sink of [() => Effect.die("sink"), () => Effect.never, () => { throw new Error("sink") }]) {
+      for (
+        const sink of [() => Effect.die("sink"), () => Effect.never, () => {
+          throw new Error("sink")
+        }]
+      ) {
         const result = yield* Effect.gen(function*() {
           const fiber = yield* Effect.forkChild(Plain.execute(undefined), { startImmediately: true })
           yield* TestClock.adjust("10 seconds")
           return fiber.pollUnsafe()
-        }).pipe(Effect.provide(
-          Worker.layer(TaskGroup.make(Plain), { middleware: [Logging.observer({ sink })] }).pipe(
-            Layer.provide(Plain.toLayer(() => Effect.succeed(7))),
-            Layer.provideMerge(MemoryBackend.layer)
-          )
-        ), Effect.provideService(References.MinimumLogLevel, "None"))
+        }).pipe(
+          Effect.provide(
+            Worker.layer(TaskGroup.make(Plain), { middleware: [Logging.observer({ sink })] }).pipe(
+              Layer.provide(Plain.toLayer(() => Effect.succeed(7))),
+              Layer.provideMerge(MemoryBackend.layer)
+            )
+          ),
+          Effect.provideService(References.MinimumLogLevel, "None")
+        )
         assert.deepStrictEqual(result?._tag === "Success" ? result.value : result, 7)
       }
     }))

@@ -29,7 +29,8 @@ const series = Effect.map(Metric.snapshot, (all) =>
   ))
 
 /** a registry of its own, so that tests see nothing of each other */
-const own = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.suspend(() => Effect.provideService(self, Metric.MetricRegistry, new Map()))
+const own = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => Effect.provideService(self, Metric.MetricRegistry, new Map()))
 
 describe("Metrics", () => {
   it.effect("counts, times and the gauge, alone", () =>

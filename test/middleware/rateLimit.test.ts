@@ -44,87 +44,102 @@ describe("RateLimit", () => {
     it.effect(`L10: what did not start comes back, what started does not (${algorithm})`, () =>
       Effect.promise(() => {
         let returned = 0
-        return fc.assert(fc.asyncProperty(
-          fc.integer({ min: 1, max: 12 }),
-          fc.array(fc.record({ max: fc.integer({ min: 1, max: 6 }), unused: fc.nat(6) }), { maxLength: 20 }),
-          (limit, claims) =>
-            Effect.runPromise(
-              Effect.gen(function*() {
-                const gate = RateLimit.gate({ limit, window: "1 minute", algorithm })
-                let started = 0
-                for (const { max, unused } of claims) {
-                  const got = yield* now(gate, max)
-                  const back = Math.min(got, unused)
-                  returned += back
-                  started += got - back
-                  yield* gate.release!(back, false)
-                  yield* gate.release!(got - back, true)
-                }
-                // no time has passed: exactly the limit can start, whatever was taken and given back in between
-                while (true) {
-                  const got = yield* now(gate, 5)
-                  if (got === 0) break
-                  started += got
-                }
-                assert.strictEqual(started, limit)
-              }).pipe(Effect.provide(Layer.merge(RateLimit.layerMemory, TestClock.layer())))
-            )
-        ), { numRuns: 200 }).then(() => assert.isAbove(returned, 500))
+        return fc.assert(
+          fc.asyncProperty(
+            fc.integer({ min: 1, max: 12 }),
+            fc.array(fc.record({ max: fc.integer({ min: 1, max: 6 }), unused: fc.nat(6) }), { maxLength: 20 }),
+            (limit, claims) =>
+              Effect.runPromise(
+                Effect.gen(function*() {
+                  const gate = RateLimit.gate({ limit, window: "1 minute", algorithm })
+                  let started = 0
+                  for (const { max, unused } of claims) {
+                    const got = yield* now(gate, max)
+                    const back = Math.min(got, unused)
+                    returned += back
+                    started += got - back
+                    yield* gate.release!(back, false)
+                    yield* gate.release!(got - back, true)
+                  }
+                  // no time has passed: exactly the limit can start, whatever was taken and given back in between
+                  while (true) {
+                    const got = yield* now(gate, 5)
+                    if (got === 0) break
+                    started += got
+                  }
+                  assert.strictEqual(started, limit)
+                }).pipe(Effect.provide(Layer.merge(RateLimit.layerMemory, TestClock.layer())))
+              )
+          ),
+          { numRuns: 200 }
+        ).then(() => assert.isAbove(returned, 500))
       }))
 
     it.effect(`never above the rate, whatever is given back when (${algorithm})`, () =>
       Effect.promise(() => {
         let starts = 0
-        return fc.assert(fc.asyncProperty(
-          fc.integer({ min: 1, max: 6 }),
-          fc.constantFrom(100, 333, 1_000),
-          fc.array(
-            fc.record({ wait: fc.nat(400), max: fc.integer({ min: 1, max: 8 }), unused: fc.nat(8), hold: fc.nat(300) }),
-            { minLength: 1, maxLength: 30 }
+        return fc.assert(
+          fc.asyncProperty(
+            fc.integer({ min: 1, max: 6 }),
+            fc.constantFrom(100, 333, 1_000),
+            fc.array(
+              fc.record({
+                wait: fc.nat(400),
+                max: fc.integer({ min: 1, max: 8 }),
+                unused: fc.nat(8),
+                hold: fc.nat(300)
+              }),
+              { minLength: 1, maxLength: 30 }
+            ),
+            (limit, window, claims) =>
+              Effect.runPromise(
+                Effect.gen(function*() {
+                  const gate = RateLimit.gate({ limit, window, algorithm })
+                  const started: Array<number> = []
+                  const late: Array<number> = []
+                  for (const { hold, max, unused, wait } of claims) {
+                    yield* TestClock.adjust(wait)
+                    const got = yield* now(gate, max)
+                    const at = yield* Clock.currentTimeMillis
+                    const back = Math.min(got, unused)
+                    for (let i = back; i < got; i++) started.push(at)
+                    // an empty claim gives back at once; a job that was turned away late, late
+                    if (hold < 150) yield* gate.release!(back, false)
+                    else {
+                      yield* Effect.forkChild(Effect.andThen(Effect.sleep(hold), gate.release!(back, false)))
+                      for (let i = 0; i < back; i++) late.push(at + hold)
+                    }
+                  }
+                  starts += started.length
+                  // between any two starts no more than a full bucket, what it gained meanwhile, and what came back late
+                  for (let i = 0; i < started.length; i++) {
+                    for (let j = i; j < started.length; j++) {
+                      const gained = algorithm === "token-bucket"
+                        ? Math.ceil(((started[j]! - started[i]!) * limit) / window)
+                        : limit * Math.ceil((started[j]! - started[i]!) / window)
+                      const back = late.filter((at) => at >= started[i]! && at <= started[j]!).length
+                      assert.isAtMost(j - i + 1, limit + gained + back)
+                    }
+                  }
+                }).pipe(Effect.provide(Layer.merge(RateLimit.layerMemory, TestClock.layer())))
+              )
           ),
-          (limit, window, claims) =>
-            Effect.runPromise(
-              Effect.gen(function*() {
-                const gate = RateLimit.gate({ limit, window, algorithm })
-                const started: Array<number> = []
-                const late: Array<number> = []
-                for (const { hold, max, unused, wait } of claims) {
-                  yield* TestClock.adjust(wait)
-                  const got = yield* now(gate, max)
-                  const at = yield* Clock.currentTimeMillis
-                  const back = Math.min(got, unused)
-                  for (let i = back; i < got; i++) started.push(at)
-                  // an empty claim gives back at once; a job that was turned away late, late
-                  if (hold < 150) yield* gate.release!(back, false)
-                  else {
-                    yield* Effect.forkChild(Effect.andThen(Effect.sleep(hold), gate.release!(back, false)))
-                    for (let i = 0; i < back; i++) late.push(at + hold)
-                  }
-                }
-                starts += started.length
-                // between any two starts no more than a full bucket, what it gained meanwhile, and what came back late
-                for (let i = 0; i < started.length; i++) {
-                  for (let j = i; j < started.length; j++) {
-                    const gained = algorithm === "token-bucket"
-                      ? Math.ceil(((started[j]! - started[i]!) * limit) / window)
-                      : limit * Math.ceil((started[j]! - started[i]!) / window)
-                    const back = late.filter((at) => at >= started[i]! && at <= started[j]!).length
-                    assert.isAtMost(j - i + 1, limit + gained + back)
-                  }
-                }
-              }).pipe(Effect.provide(Layer.merge(RateLimit.layerMemory, TestClock.layer())))
-            )
-        ), { numRuns: 300 }).then(() => assert.isAbove(starts, 500))
+          { numRuns: 300 }
+        ).then(() => assert.isAbove(starts, 500))
       }))
   }
 
   it.effect("L10: an interruption while tokens are on their way loses none", () =>
     Effect.gen(function*() {
       // a store that answers after a while, as one over a network
-      const slow = Layer.effect(RateLimiter.RateLimiter, Effect.map(RateLimiter.RateLimiter, (limiter) => ({
-        ...limiter,
-        consume: (options: Parameters<typeof limiter.consume>[0]) => Effect.delay(limiter.consume(options), "100 millis")
-      }))).pipe(Layer.provide(RateLimit.layerMemory))
+      const slow = Layer.effect(
+        RateLimiter.RateLimiter,
+        Effect.map(RateLimiter.RateLimiter, (limiter) => ({
+          ...limiter,
+          consume: (options: Parameters<typeof limiter.consume>[0]) =>
+            Effect.delay(limiter.consume(options), "100 millis")
+        }))
+      ).pipe(Layer.provide(RateLimit.layerMemory))
       yield* Effect.gen(function*() {
         const gate = RateLimit.gate({ limit: 5, window: "1 hour" })
         const fiber = yield* Effect.forkChild(gate.acquire!(5), { startImmediately: true })
@@ -150,15 +165,18 @@ describe("RateLimit", () => {
   it.effect("a store that is down lets nothing start, and is asked again", () =>
     Effect.gen(function*() {
       let down = true
-      const broken = Layer.effect(RateLimiter.RateLimiter, Effect.map(RateLimiter.RateLimiter, (limiter) => ({
-        ...limiter,
-        consume: (options: Parameters<typeof limiter.consume>[0]) =>
-          down
-            ? Effect.fail(
-              new RateLimiter.RateLimiterError({ reason: new RateLimiter.RateLimitStoreError({ message: "down" }) })
-            )
-            : limiter.consume(options)
-      }))).pipe(Layer.provide(RateLimit.layerMemory))
+      const broken = Layer.effect(
+        RateLimiter.RateLimiter,
+        Effect.map(RateLimiter.RateLimiter, (limiter) => ({
+          ...limiter,
+          consume: (options: Parameters<typeof limiter.consume>[0]) =>
+            down
+              ? Effect.fail(
+                new RateLimiter.RateLimiterError({ reason: new RateLimiter.RateLimitStoreError({ message: "down" }) })
+              )
+              : limiter.consume(options)
+        }))
+      ).pipe(Layer.provide(RateLimit.layerMemory))
       yield* Effect.gen(function*() {
         const gate = RateLimit.gate({ limit: 2, window: "1 hour" })
         const keyed = RateLimit.byKey({ limit: 2, window: "1 hour", key: () => "k" })
@@ -200,10 +218,13 @@ describe("RateLimit", () => {
       const starts: Array<number> = []
       const gate = RateLimit.gate({ limit: 5, window: "1 second", algorithm: "fixed-window" })
       // stands outside of the chain: what it gives back has not started
-      const turnAway = Middleware.delivery("turn away", (next, delivery) =>
-        delivery.envelope.headers["turn"] === "away" && delivery.attempt === 1
-          ? Effect.succeed({ _tag: "Dead", reason: "turned away", error: undefined, exit: undefined })
-          : next(delivery))
+      const turnAway = Middleware.delivery(
+        "turn away",
+        (next, delivery) =>
+          delivery.envelope.headers["turn"] === "away" && delivery.attempt === 1
+            ? Effect.succeed({ _tag: "Dead", reason: "turned away", error: undefined, exit: undefined })
+            : next(delivery)
+      )
       const live = Work.toLayer(() => Effect.map(Clock.currentTimeMillis, (at) => void starts.push(at)))
       yield* Effect.gen(function*() {
         yield* TestClock.adjust("10 minutes") // idle: claims that find nothing
@@ -238,7 +259,9 @@ describe("RateLimit", () => {
         Effect.map(Clock.currentTimeMillis, (at) => void starts.push([n % 2 === 0 ? "a" : "b", at]))
       )
       yield* Effect.gen(function*() {
-        for (let n = 0; n < 8; n++) yield* Work.enqueue({ n }).pipe(Enqueue.headers({ tenant: n % 2 === 0 ? "a" : "b" }))
+        for (let n = 0; n < 8; n++) {
+          yield* Work.enqueue({ n }).pipe(Enqueue.headers({ tenant: n % 2 === 0 ? "a" : "b" }))
+        }
         yield* TestClock.adjust("1 minute")
         for (const tenant of ["a", "b"]) {
           assert.deepStrictEqual(starts.filter(([who]) => who === tenant).map(([, at]) => at), [0, 1_000, 2_000, 3_000])

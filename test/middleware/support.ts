@@ -15,7 +15,9 @@ export const envelopeOf = (over?: Partial<Envelope>): Envelope => ({
   ...over
 })
 
-export const deliveryOf = (over?: Partial<Omit<Delivery, "envelope">> & { readonly envelope?: Partial<Envelope> }): Delivery => ({
+export const deliveryOf = (
+  over?: Partial<Omit<Delivery, "envelope">> & { readonly envelope?: Partial<Envelope> }
+): Delivery => ({
   receipt: { id: "job-1", fence: 1 },
   queue: "default",
   attempt: 1,
@@ -73,7 +75,8 @@ export const observe = <R>(
       payload: options?.payload,
       definition: options?.definition
     }
-    const hook = (result: unknown) => Effect.isEffect(result) ? result as Effect.Effect<unknown> : Effect.succeed(result)
+    const hook = (result: unknown) =>
+      Effect.isEffect(result) ? result as Effect.Effect<unknown> : Effect.succeed(result)
     const before = yield* hook(observer.before?.(job))
     yield* options?.inside ?? Effect.void
     yield* hook(observer.after?.(outcome, before, job))
@@ -85,7 +88,10 @@ export class Boom extends Schema.TaggedError<Boom>()("Boom", { why: Schema.Strin
   }
 }
 
-export const dead = (error: unknown, reason: Extract<Outcome, { readonly _tag: "Dead" }>["reason"] = "failed"): Outcome => ({
+export const dead = (
+  error: unknown,
+  reason: Extract<Outcome, { readonly _tag: "Dead" }>["reason"] = "failed"
+): Outcome => ({
   _tag: "Dead",
   reason,
   cause: Cause.fail(error),

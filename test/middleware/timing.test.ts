@@ -77,27 +77,30 @@ describe("Timing", () => {
 
   it.effect("percentiles are those of the last ones kept, counts and maxima those of all", () =>
     Effect.promise(() =>
-      fc.assert(fc.asyncProperty(
-        fc.array(fc.nat(1_000), { minLength: 1, maxLength: 60 }),
-        fc.integer({ min: 1, max: 20 }),
-        (millis, keep) =>
-          Effect.runPromise(
-            Effect.gen(function*() {
-              const { observer, summary } = Timing.collector({ keep })
-              const outcome: Outcome = { _tag: "Snoozed", after: 0, reason: "x" }
-              for (const n of millis) yield* observe(observer, outcome, { inside: TestClock.adjust(n) })
-              const [{ run }] = summary() as [Timing.Summary]
-              const kept = millis.slice(-keep).sort((a, b) => a - b)
-              assert.strictEqual(run.count, millis.length)
-              assert.strictEqual(run.max, Math.max(...millis))
-              // the nearest rank: the least value that p of all are not above
-              for (const [p, value] of [[0.5, run.p50], [0.95, run.p95], [0.99, run.p99]] as const) {
-                assert.include(kept, value)
-                assert.isAtLeast(kept.filter((n) => n <= value).length, kept.length * p)
-                assert.isBelow(kept.filter((n) => n < value).length, kept.length * p)
-              }
-            }).pipe(Effect.provide(TestClock.layer()))
-          )
-      ), { numRuns: 100 })
+      fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.nat(1_000), { minLength: 1, maxLength: 60 }),
+          fc.integer({ min: 1, max: 20 }),
+          (millis, keep) =>
+            Effect.runPromise(
+              Effect.gen(function*() {
+                const { observer, summary } = Timing.collector({ keep })
+                const outcome: Outcome = { _tag: "Snoozed", after: 0, reason: "x" }
+                for (const n of millis) yield* observe(observer, outcome, { inside: TestClock.adjust(n) })
+                const [{ run }] = summary() as [Timing.Summary]
+                const kept = millis.slice(-keep).sort((a, b) => a - b)
+                assert.strictEqual(run.count, millis.length)
+                assert.strictEqual(run.max, Math.max(...millis))
+                // the nearest rank: the least value that p of all are not above
+                for (const [p, value] of [[0.5, run.p50], [0.95, run.p95], [0.99, run.p99]] as const) {
+                  assert.include(kept, value)
+                  assert.isAtLeast(kept.filter((n) => n <= value).length, kept.length * p)
+                  assert.isBelow(kept.filter((n) => n < value).length, kept.length * p)
+                }
+              }).pipe(Effect.provide(TestClock.layer()))
+            )
+        ),
+        { numRuns: 100 }
+      )
     ))
 })

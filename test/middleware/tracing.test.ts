@@ -242,11 +242,14 @@ describe("Tracing", () => {
       const key = fc.stringMatching(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,10}$/).filter((text) => text !== "__proto__")
       let printed = 0
       fc.assert(
-        fc.property(fc.dictionary(key, fc.string({ maxLength: 20 }), { maxKeys: 10, noNullPrototype: true }), (record) => {
-          const text = baggage.print(record)
-          if (text !== undefined) printed++
-          assert.deepStrictEqual(baggage.parse(text), record)
-        }),
+        fc.property(
+          fc.dictionary(key, fc.string({ maxLength: 20 }), { maxKeys: 10, noNullPrototype: true }),
+          (record) => {
+            const text = baggage.print(record)
+            if (text !== undefined) printed++
+            assert.deepStrictEqual(baggage.parse(text), record)
+          }
+        ),
         { numRuns: 500 }
       )
       assert.isAbove(printed, 300)

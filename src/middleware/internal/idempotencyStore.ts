@@ -68,7 +68,8 @@ type Apply = <A>(
 const fromRules = (apply: Apply): Store["Service"] => ({
   reserve: (key, owner, millis) => apply(key, (entry, now) => rules.reserve(entry, owner, millis, now)),
   extend: (key, owner, millis) => apply(key, (entry, now) => rules.extend(entry, owner, millis, now)),
-  complete: (key, owner, result, millis) => apply(key, (entry, now) => rules.complete(entry, owner, result, millis, now)),
+  complete: (key, owner, result, millis) =>
+    apply(key, (entry, now) => rules.complete(entry, owner, result, millis, now)),
   release: (key, owner) => apply(key, (entry, now) => rules.release(entry, owner, now))
 })
 
@@ -103,12 +104,17 @@ const decodeEntry = Schema.decodeUnknownEffect(Schema.Struct({
 }))
 
 const parse = (key: string, text: string): Effect.Effect<rules.Entry, StoreError> =>
-  Effect.try({ try: () => JSON.parse(text) as unknown, catch: (cause) => cause }).pipe(
-    Effect.flatMap(decodeEntry),
-    Effect.mapError((cause) =>
-      new StoreError({ message: `what is stored under the key ${key} was not written by this module: remove it`, cause })
+  Effect.suspend(() => {
+    const strange = (cause: unknown) =>
+      new StoreError({
+        message: `what is stored under the key ${key} was not written by this module: remove it`,
+        cause
+      })
+    return Effect.flatMap(
+      Effect.try({ try: () => JSON.parse(text) as unknown, catch: strange }),
+      (json) => Effect.mapError(decodeEntry(json), strange)
     )
-  )
+  })
 
 /**
  * Keys in Effect's `KeyValueStore`: they survive the process. That service has no atomic compare and set, so atomicity is
@@ -139,7 +145,9 @@ export const layerKeyValueStore = (options?: {
           return answer
         }))).pipe(
           Effect.mapError((cause) =>
-            cause instanceof StoreError ? cause : new StoreError({ message: `the store failed: ${cause.message}`, cause })
+            cause instanceof StoreError
+              ? cause
+              : new StoreError({ message: `the store failed: ${cause.message}`, cause })
           )
         )
       )

@@ -107,7 +107,8 @@ const links = (ast: SchemaAST.AST): Candidates => ast.encoding?.map((link) => li
 /** The whole value is secret: it is marked, or what it is made from or made of has a secret that cannot be told apart. */
 const isWhole = (ast: SchemaAST.AST): boolean =>
   marks(ast) ||
-  (!isClass(ast) && (links(ast).some(hasSecret) || (SchemaAST.isDeclaration(ast) && ast.typeParameters.some(hasSecret)))) ||
+  (!isClass(ast) &&
+    (links(ast).some(hasSecret) || (SchemaAST.isDeclaration(ast) && ast.typeParameters.some(hasSecret)))) ||
   (SchemaAST.isObjects(ast) && ast.indexSignatures.some((index) => hasSecret(index.parameter)))
 
 /** Alternatives and references resolved. */
@@ -228,7 +229,12 @@ const entriesOf = (value: object): ReadonlyArray<readonly [string, unknown]> => 
   if (value instanceof Set) return [["values", Array.from(value)]]
   const own = propertiesOf(value)
   if (!(value instanceof Error)) return own
-  return [["name", value.name], ["message", value.message], ...own, ...(value.cause === undefined ? [] : [["cause", value.cause] as const])]
+  return [
+    ["name", value.name],
+    ["message", value.message],
+    ...own,
+    ...(value.cause === undefined ? [] : [["cause", value.cause] as const])
+  ]
 }
 
 const contents = (value: object): ReadonlyArray<unknown> =>

@@ -94,5 +94,5 @@ const undecoded = (
 const texts = (json: unknown, secrets: Secrets): void => {
   if (typeof json === "string") secrets.add(json)
   else if (typeof json === "number") secrets.add(String(json))
-  else if (typeof json === "object" && json !== null) for (const inner of Object.values(json)) texts(inner, secrets)
+  else if (typeof json === "object" && json !== null) { for (const inner of Object.values(json)) texts(inner, secrets) }
 }

@@ -32,7 +32,12 @@ const owns = (entry: Entry | undefined, owner: Owner, now: number): boolean =>
   live(entry, now) && entry.job === owner.job && entry.fence === owner.fence
 
 /** A redelivery of the job itself takes over: that the job was handed out again says that its earlier run is over. */
-export const reserve = (entry: Entry | undefined, owner: Owner, leaseMillis: number, now: number): Step<Reservation> => {
+export const reserve = (
+  entry: Entry | undefined,
+  owner: Owner,
+  leaseMillis: number,
+  now: number
+): Step<Reservation> => {
   if (live(entry, now)) {
     if (entry.fence === undefined) return [{ _tag: "Done", job: entry.job, result: entry.result }]
     if (entry.job !== owner.job) return [{ _tag: "Busy", job: entry.job, millis: entry.expiresAt - now }]

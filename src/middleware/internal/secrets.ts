@@ -64,7 +64,8 @@ export class Secrets {
   private compile(): RegExp {
     const all = Array.from(this.found, forms).flat().sort((a, b) => b.length - a.length)
     return new RegExp(
-      all.map((text) => text.length < short ? `(?<![\\p{L}\\p{N}])${escape(text)}(?![\\p{L}\\p{N}])` : escape(text)).join("|"),
+      all.map((text) => text.length < short ? `(?<![\\p{L}\\p{N}])${escape(text)}(?![\\p{L}\\p{N}])` : escape(text))
+        .join("|"),
       "gu"
     )
   }
