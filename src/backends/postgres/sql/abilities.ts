@@ -3,10 +3,11 @@
  *
  * @since 0.1.0
  */
+import { entry } from "./planner.ts"
 
 export const abilities: ReadonlyArray<string> = [
   // a job may move while it is looked for: then it is looked for again
-  `CREATE FUNCTION {cancel}(p_id text, p_failures int8, p_successes int8) RETURNS text LANGUAGE plpgsql AS $f$
+  `CREATE FUNCTION {cancel}(p_id text, p_failures int8, p_successes int8) RETURNS text ${entry}
   #variable_conflict use_column
   DECLARE v_now int8 := {now}(); v_j {job}; v_state text; v_expires int8; v_gone bool;
   BEGIN
@@ -53,7 +54,7 @@ export const abilities: ReadonlyArray<string> = [
   END $f$`,
 
   // puts a dead job back, as if it were new but for its history and the time of its enqueue
-  `CREATE FUNCTION {revive}(p_num int8) RETURNS bool LANGUAGE plpgsql AS $f$
+  `CREATE FUNCTION {revive}(p_num int8) RETURNS bool ${entry}
   #variable_conflict use_column
   DECLARE v_now int8 := {now}(); v_j {job}; v_pos int8;
   BEGIN
@@ -82,7 +83,7 @@ export const abilities: ReadonlyArray<string> = [
 
   // dead jobs after the one numbered p_after, up to p_max of them looked at
   `CREATE FUNCTION {redrive}(p_queue int4, p_after int8, p_last int8, p_task text, p_reason text, p_max int4)
-  RETURNS TABLE (o_last float8, o_done int4, o_seen int4) LANGUAGE plpgsql AS $f$
+  RETURNS TABLE (o_last float8, o_done int4, o_seen int4) ${entry}
   #variable_conflict use_column
   DECLARE r record;
   BEGIN
@@ -99,7 +100,7 @@ export const abilities: ReadonlyArray<string> = [
     RETURN NEXT;
   END $f$`,
 
-  `CREATE FUNCTION {purge}(p_queue int4, p_older int8, p_max int4) RETURNS int4 LANGUAGE plpgsql AS $f$
+  `CREATE FUNCTION {purge}(p_queue int4, p_older int8, p_max int4) RETURNS int4 ${entry}
   #variable_conflict use_column
   DECLARE v_now int8 := {now}(); v_nums int8[];
   BEGIN
@@ -111,7 +112,7 @@ export const abilities: ReadonlyArray<string> = [
   END $f$`,
 
   // forgets a bounded number of what was kept long enough; several processes do it side by side
-  `CREATE FUNCTION {sweep}(p_max int4) RETURNS int4 LANGUAGE plpgsql AS $f$
+  `CREATE FUNCTION {sweep}(p_max int4) RETURNS int4 ${entry}
   #variable_conflict use_column
   DECLARE v_now int8 := {now}(); v_nums int8[]; v_keys int4;
   BEGIN
@@ -129,7 +130,7 @@ export const abilities: ReadonlyArray<string> = [
 
   // the seat of a leader: the epoch when it was free, else null with the milliseconds that its hold lasts at least
   `CREATE FUNCTION {sit}(p_name text, p_holder int8, p_lease int8)
-  RETURNS TABLE (o_epoch float8, o_millis float8) LANGUAGE plpgsql AS $f$
+  RETURNS TABLE (o_epoch float8, o_millis float8) ${entry}
   #variable_conflict use_column
   DECLARE v_now int8;
   BEGIN

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { entry } from "./planner.ts"
 
 /** moved at a time, so that no claim takes long after a long silence */
 const promoted = 1_000
@@ -20,7 +21,7 @@ export const exchange: ReadonlyArray<string> = [
     p_queue int4, p_session int8, p_worker text, p_max int4, p_ranks int2[], p_floors int8[], p_sweep int4, p_lease int8,
     p_hint text)
   RETURNS TABLE (o_num float8, o_fence float8, o_rank int2, o_pos float8, o_id text, o_task text, o_version int4,
-    o_origin text, o_headers text, o_payload text, o_enqueued float8, o_spent int4, o_rare text) LANGUAGE plpgsql AS $f$
+    o_origin text, o_headers text, o_payload text, o_enqueued float8, o_spent int4, o_rare text) ${entry}
   #variable_conflict use_column
   DECLARE
     v_now int8 := {now}();

@@ -6,11 +6,12 @@
  *
  * @since 0.1.0
  */
+import { entry, whole } from "./planner.ts"
 
 export const hold: ReadonlyArray<string> = [
   // what is returned is held; the others are lost
   `CREATE FUNCTION {extend}(p_session int8, p_worker text, p_lease int8, p_nums int8[], p_fences int8[])
-  RETURNS TABLE (o_num float8, o_fence float8, o_abort bool) LANGUAGE plpgsql AS $f$
+  RETURNS TABLE (o_num float8, o_fence float8, o_abort bool) ${whole}
   #variable_conflict use_column
   DECLARE v_now int8; v_old int8; v_known bool;
   BEGIN
@@ -36,7 +37,7 @@ export const hold: ReadonlyArray<string> = [
     FROM unnest(p_nums, p_fences) AS x(num, fence) JOIN {active} a ON a.num = x.num AND a.fence = x.fence;
   END $f$`,
 
-  `CREATE FUNCTION {progress}(p_num int8, p_fence int8, p_value text) RETURNS bool LANGUAGE plpgsql AS $f$
+  `CREATE FUNCTION {progress}(p_num int8, p_fence int8, p_value text) RETURNS bool ${entry}
   #variable_conflict use_column
   BEGIN
     PERFORM FROM {active} WHERE num = p_num AND fence = p_fence FOR KEY SHARE;

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { entry, whole } from "./planner.ts"
 
 /** the end of a lease: its own, or its session's, which is counted from the claim at least */
 const ranOut = `(a.lease <= p_now OR (
@@ -29,13 +30,18 @@ export const move: ReadonlyArray<string> = [
     SELECT p_queue, rank, pos, num, coalesce(until = 'started', false) FROM u WHERE grp IS NULL;
   END $f$`,
 
-  `CREATE FUNCTION {reclaim}(p_queue int4, p_now int8, p_lease int8, p_max int4) RETURNS void LANGUAGE plpgsql AS $f$
-  #variable_conflict use_column
-  DECLARE v_sessions int8[]; v_nums int8[];
+  // read only: running jobs of the queue whose lease ran out
+  `CREATE FUNCTION {ran_out}(p_queue int4, p_now int8, p_lease int8, p_max int4) RETURNS int8[] ${whole}
   BEGIN
-    v_nums := ARRAY(
+    RETURN ARRAY(
       SELECT a.num FROM {active} a LEFT JOIN {session} s ON s.id = a.session
       WHERE a.queue = p_queue AND ${ranOut} LIMIT p_max);
+  END $f$`,
+
+  `CREATE FUNCTION {reclaim}(p_queue int4, p_now int8, p_lease int8, p_max int4) RETURNS void LANGUAGE plpgsql AS $f$
+  #variable_conflict use_column
+  DECLARE v_sessions int8[]; v_nums int8[] := {ran_out}(p_queue, p_now, p_lease, p_max);
+  BEGIN
     IF cardinality(v_nums) = 0 THEN RETURN; END IF;
     -- a heartbeat holds its session's row: whoever has it first decides
     v_sessions := ARRAY(
@@ -66,7 +72,7 @@ export const move: ReadonlyArray<string> = [
   END $f$`,
 
   // before somebody looks at a queue: what is due counts as ready, and turns are given
-  `CREATE FUNCTION {settle_down}(p_queue int4) RETURNS void LANGUAGE plpgsql AS $f$
+  `CREATE FUNCTION {settle_down}(p_queue int4) RETURNS void ${entry}
   #variable_conflict use_column
   DECLARE v_now int8 := {now}();
   BEGIN

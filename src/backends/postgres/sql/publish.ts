@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+import { entry } from "./planner.ts"
 
 /** the optional fields of an item, by its number in the batch */
 const extra = `jsonb_to_recordset(p_extra) AS e(
@@ -25,7 +26,7 @@ export const publish: ReadonlyArray<string> = [
   END $f$`,
 
   // an ended job that is merely kept makes room for a new one with its id; a dead letter does not
-  `CREATE FUNCTION {make_room}(p_ids text[], p_now int8) RETURNS bool LANGUAGE plpgsql AS $f$
+  `CREATE FUNCTION {make_room}(p_ids text[], p_now int8) RETURNS bool ${entry}
   #variable_conflict use_column
   DECLARE v_nums int8[];
   BEGIN
@@ -39,7 +40,7 @@ export const publish: ReadonlyArray<string> = [
 
   // gives each stored job its key; jobs whose key another has are taken back and returned with the holder's id
   `CREATE FUNCTION {take_keys}(p_queue int4, p_nums int8[], p_extra jsonb, p_now int8)
-  RETURNS TABLE (o_n int4, o_existing text) LANGUAGE plpgsql AS $f$
+  RETURNS TABLE (o_n int4, o_existing text) ${entry}
   #variable_conflict use_column
   BEGIN
     -- a window of no length is over at once
@@ -76,7 +77,7 @@ export const publish: ReadonlyArray<string> = [
   END $f$`,
 
   // returns the items that were not stored, by number from 1, with the id of the job in the way
-  `CREATE FUNCTION {publish}(${parameters}) RETURNS TABLE (o_n int4, o_existing text) LANGUAGE plpgsql AS $f$
+  `CREATE FUNCTION {publish}(${parameters}) RETURNS TABLE (o_n int4, o_existing text) ${entry}
   #variable_conflict use_column
   DECLARE
     v_now int8 := {now}();
@@ -131,7 +132,7 @@ export const publish: ReadonlyArray<string> = [
   END $f$`,
 
   // all or nothing: a duplicate takes the others back, and is still reported
-  `CREATE FUNCTION {publish_whole}(${parameters}) RETURNS TABLE (o_n int4, o_existing text) LANGUAGE plpgsql AS $f$
+  `CREATE FUNCTION {publish_whole}(${parameters}) RETURNS TABLE (o_n int4, o_existing text) ${entry}
   #variable_conflict use_column
   DECLARE v_n int4[]; v_existing text[];
   BEGIN
