@@ -61,6 +61,11 @@ export interface Settings {
   readonly callTimeout?: Duration.Input | undefined
   /** `drain`: ends when its queues have nothing left that is due. `forever` unless set */
   readonly mode?: "forever" | "drain" | undefined
+  /**
+   * whether the worker itself logs what becomes of jobs (attempts that failed, dead letters), with their causes; true
+   * unless set. Turn it off where errors may quote secrets, and let the Logging middleware do it
+   */
+  readonly logJobs?: boolean | undefined
   /** the worker's name in leases, history and events; made up unless set */
   readonly id?: string | undefined
 }

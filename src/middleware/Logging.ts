@@ -21,8 +21,8 @@
  * // level=INFO message="job Charge succeeded" action=job_success job=... payload={"order":"o-1","card":"<secret>"}
  * ```
  *
- * The worker itself logs when a job is retried or dead; those lines do not know what is secret. Where that matters give
- * the worker a `References.MinimumLogLevel` of `"None"` and this observer a sink of its own.
+ * The worker itself logs when a job is retried or dead; those lines do not know what is secret. Where that matters set
+ * the worker's `logJobs` to false.
  *
  * @since 0.1.0
  */

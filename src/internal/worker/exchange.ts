@@ -120,7 +120,7 @@ const confirm = (
         worker.counts[outcome._tag]++
         release(worker, lane, e)
         emitOutcome(worker, e.run, outcome)
-        const log = logOutcome(e.run, outcome)
+        const log = worker.settings.logJobs ? logOutcome(e.run, outcome) : undefined
         if (log !== undefined) logs.push(log)
         break
       }

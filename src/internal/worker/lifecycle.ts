@@ -30,8 +30,8 @@ export const run = (state: State): Effect.Effect<void, never, Scope.Scope> =>
       for (const fiber of loops) yield* awaitFiber(fiber)
       state.draining = true
       phases.interruptUnsafe()
-      yield* Deferred.succeed(state.ended, undefined)
       yield* Effect.logInfo(`worker ${state.id} is over after ${state.claimed} jobs`)
+      yield* Deferred.succeed(state.ended, undefined)
     })
     Effect.runForkWith(state.context)(over, { uninterruptible: true })
   })

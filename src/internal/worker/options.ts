@@ -18,6 +18,7 @@ export interface Settings {
   readonly pollInterval: number
   readonly callTimeout: number
   readonly observerLimit: number
+  readonly logJobs: boolean
 }
 
 /** @internal */
@@ -42,6 +43,7 @@ export const settingsOf = (group: TaskGroup.TaskGroup<string>, options: Options,
     unknownFor: millis(options.unknownFor, 3_600_000),
     pollInterval: millis(options.pollInterval, 0),
     callTimeout: millis(options.callTimeout, 20_000),
-    observerLimit: 1_000
+    observerLimit: 1_000,
+    logJobs: options.logJobs ?? true
   }
 }
