@@ -38,7 +38,7 @@ const law = (
       yield* body(tally, on)
     })), (effect) => effect)
 
-const cases = runs * 4
+const cases = runs * 6
 
 /** what must be the same: the trace, what the backend was told and keeps, what a caller gets, what a listener hears */
 const sameOf = (one: Observation, other: Observation) => {

@@ -157,7 +157,7 @@ describe("settling when the backend fails", () => {
       (tally) =>
         forAll(
           fc.oneof(trial(true), trial(false)),
-          { numRuns: runs * 6 },
+          { numRuns: runs * 8 },
           (spec) =>
             Effect.scoped(Effect.gen(function*() {
               const { mine, record, reports, theirs } = yield* scenario(spec, `settle${++queues}`)
