@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Delivery, Settlement } from "../../Backend.ts"
+import { Died } from "../../Job.ts"
 import type { DeliveryWrap } from "../../Middleware.ts"
 import { type Outcome, toSettlement } from "../../Outcome.ts"
 import { describe } from "../line.ts"
@@ -84,13 +85,8 @@ export const deliver = (options: {
           const task = options.tasks.get(job.delivery.envelope.task)
           return Effect.map(
             task === undefined
-              ? Effect.succeed<Outcome>({
-                _tag: "Released",
-                why: "unknown",
-                after: backOff(job, job.delivery),
-                reason: "unknown task"
-              })
-              : failed(job, task, cause, Cause.squash(cause)),
+              ? Effect.succeed(unknown(job, job.delivery, undefined, options.limits))
+              : failed(job, task, cause, new Died({ defect: Cause.squash(cause) })),
             (outcome) => ({ outcome, settlement: toSettlement(outcome) })
           )
         }
@@ -133,15 +129,7 @@ const fromSettlement = (settlement: Settlement): Outcome => {
 /** What ends a hand-out before its payload is looked at. */
 const refuse = (job: Run, delivery: Delivery, task: Resolved | undefined, limits: Limits): Outcome | undefined => {
   const { envelope } = delivery
-  if (task === undefined || envelope.version > task.task.version) {
-    const age = delivery.enqueuedAt === undefined ? 0 : job.startedAt - delivery.enqueuedAt
-    const why = task === undefined
-      ? `no worker knows task ${envelope.task}`
-      : `payload version ${envelope.version} of task ${envelope.task} is newer than the ${task.task.version} of this worker`
-    return age >= limits.unknownFor
-      ? { _tag: "Dead", reason: "unknown-task", cause: undefined, error: why, encoded: undefined }
-      : { _tag: "Released", why: "unknown", after: backOff(job, delivery), reason: why }
-  }
+  if (task === undefined || envelope.version > task.task.version) return unknown(job, delivery, task, limits)
   job.resolved = task
   if (delivery.abortRequested) return { _tag: "Aborted", cause: undefined }
   if (delivery.unsettled >= limits.poison) {
@@ -156,6 +144,18 @@ const refuse = (job: Run, delivery: Delivery, task: Resolved | undefined, limits
     }
   }
   return undefined
+}
+
+/** Given back until somebody may know it, then dead: a rolling deploy loses nothing. */
+const unknown = (job: Run, delivery: Delivery, task: Resolved | undefined, limits: Limits): Outcome => {
+  const { envelope } = delivery
+  const age = delivery.enqueuedAt === undefined ? 0 : job.startedAt - delivery.enqueuedAt
+  const why = task === undefined
+    ? `no worker knows task ${envelope.task}`
+    : `payload version ${envelope.version} of task ${envelope.task} is newer than the ${task.task.version} of this worker`
+  return age >= limits.unknownFor
+    ? { _tag: "Dead", reason: "unknown-task", cause: undefined, error: why, encoded: undefined }
+    : { _tag: "Released", why: "unknown", after: backOff(job, delivery), reason: why }
 }
 
 /** Half its age, between a second and a minute: soon tried by a worker that knows it, and no load when there is none. */
