@@ -62,7 +62,7 @@ export const scenario = <E>(
   options?: Options
 ): void => {
   for (const [engine, layer] of Object.entries(engines)) {
-    it.effect(`${name} (${engine})`, () => Effect.provide(body(), layer(options)), 20_000)
+    it.effect(`${name} (${engine})`, () => Effect.provide(Effect.scoped(body()), layer(options)), 10_000)
   }
 }
 
