@@ -12,7 +12,7 @@ import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { BackendError, Envelope, Receipt } from "./Backend.ts"
+import type { BackendError, Envelope, Receipt, Settled, Settlement } from "./Backend.ts"
 
 /**
  * Jobs may be enqueued for later.
@@ -77,13 +77,21 @@ export class ExactAttempts extends Context.Service<ExactAttempts, Record<never, 
 ) {}
 
 /**
- * An enqueue joins the caller's database transaction.
+ * An enqueue joins the caller's database transaction, and so can the settlement of a delivery.
  *
  * @category capabilities
  * @since 0.1.0
  */
 export class Transactional extends Context.Service<Transactional, {
   readonly joins: "SqlClient"
+  /** runs an effect in a transaction of the client that enqueues join; its failure rolls the transaction back */
+  readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | BackendError, R>
+  /**
+   * settles a delivery in the transaction that is open. `Lost`: the transaction must fail, somebody else owns the job.
+   * Once it is committed the job is over, whatever happens to its run: `extend` goes on holding the receipt, a later
+   * `Complete` with it is answered `Settled`, any other settlement `Lost`
+   */
+  readonly settle: (receipt: Receipt, settlement: Settlement) => Effect.Effect<Settled, BackendError>
 }>()("windlass/Capability/Transactional") {}
 
 /**

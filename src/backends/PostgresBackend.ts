@@ -3,6 +3,8 @@
  * enqueue inside of `sql.withTransaction` of the client that the layer was built with exists if and only if that
  * transaction commits, savepoints included; outside it commits by itself.
  *
+ * A handler's effects and the end of its job commit together with `windlass/middleware/TransactionalSettlement`.
+ *
  * Everything else runs on connections of the backend's own, made with the client's configuration: it never joins a
  * transaction of yours, and handlers that hold all connections of your pool do not keep leases from being renewed. All
  * times are the server's.
@@ -52,6 +54,7 @@ import { Publish } from "./postgres/publish.ts"
 import { Queues } from "./postgres/queues.ts"
 import { Committed } from "./postgres/receipts.ts"
 import { results } from "./postgres/results.ts"
+import { transactional } from "./postgres/transactional.ts"
 import { Wake } from "./postgres/wake.ts"
 
 /**
@@ -229,7 +232,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Context.add(Capability.Groups, { ordered: true }),
     Context.add(Capability.AtomicBatch, { max: limits.publishBatch }),
     Context.add(Capability.ExactAttempts, {}),
-    Context.add(Capability.Transactional, { joins: "SqlClient" }),
+    Context.add(Capability.Transactional, transactional(engine, client)),
     Context.add(Capability.Results, yield* results(engine)),
     Context.add(Capability.Inspect, inspect(engine, reader)),
     Context.add(Capability.Cancel, abilities.cancel(engine)),

@@ -7,11 +7,13 @@
  */
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as PgPool from "@effect/sql-pg/PgPool"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import type { BackendError } from "../../Backend.ts"
-import { fromCause, isContention, silence } from "./errors.ts"
+import { fromCause, isContention, refusal, silence } from "./errors.ts"
 import type { Names } from "./names.ts"
 
 export type Row = ReadonlyArray<unknown>
@@ -70,20 +72,22 @@ export class Calls {
     call: Effect.Effect<A, SqlError>,
     n: number
   ): Effect.Effect<A, BackendError> {
-    return Effect.uninterruptible(Effect.catch(
-      Effect.timeoutOrElse(call, {
-        duration: this.deadline,
-        orElse: () => Effect.fail(silence(this.name, operation, this.deadline))
-      }),
-      (error): Effect.Effect<A, BackendError> => {
-        if (error._tag === "windlass/BackendError") return Effect.fail(error)
-        if (!isContention(error) || n === tries) return Effect.fail(fromCause(this.name, operation, error))
-        return Effect.flatMap(
-          Effect.sleep(Math.random() * 5 * 2 ** n),
-          () => this.attempt(operation, call, n + 1)
-        )
+    const bounded = Effect.timeoutOrElse(call, {
+      duration: this.deadline,
+      orElse: () => Effect.fail(silence(this.name, operation, this.deadline))
+    })
+    return Effect.uninterruptible(Effect.catchCause(bounded, (cause): Effect.Effect<A, BackendError> => {
+      const error = Cause.findErrorOption(cause)
+      if (Option.isNone(error)) {
+        // nobody can interrupt this but the pool, when it is shut down
+        return Cause.hasInterruptsOnly(cause)
+          ? Effect.fail(refusal(this.name, operation, "the layer of the backend has ended: build it again"))
+          : Effect.failCause(cause as Cause.Cause<never>)
       }
-    ))
+      if (error.value._tag === "windlass/BackendError") return Effect.fail(error.value)
+      if (!isContention(error.value) || n === tries) return Effect.fail(fromCause(this.name, operation, error.value))
+      return Effect.flatMap(Effect.sleep(Math.random() * 5 * 2 ** n), () => this.attempt(operation, call, n + 1))
+    }))
   }
 }
 

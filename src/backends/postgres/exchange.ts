@@ -47,6 +47,8 @@ export interface Answer {
 
 export const noClaim: Claim = { max: 0, floors: new Map(), sweep: 0 }
 
+const nobody: Claimant = { queue: 0, name: "", session: 0, worker: "", lease: 0 }
+
 interface Control {
   readonly lost: ReadonlyArray<number> | null
   readonly answers: Readonly<Record<string, Settled>> | null
@@ -147,6 +149,22 @@ export class Exchange {
       return Effect.map(
         this.calls.run(operation, this.sql, this.parameters(batch, by, claim, hint)),
         (rows) => toAnswer(batch, rows, by, this.retention)
+      )
+    })
+  }
+
+  /** settles one delivery by a statement that the caller runs */
+  one(
+    receipt: Receipt,
+    settlement: Settlement,
+    send: (sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, BackendError>
+  ): Effect.Effect<Settled, BackendError> {
+    return Effect.suspend(() => {
+      const batch = new Batch([[receipt, settlement]], this.retention.successes <= 0, this.committed)
+      if (batch.isEmpty) return Effect.succeed(batch.settled[0]!)
+      return Effect.map(
+        send(this.sql, this.parameters(batch, nobody, noClaim, null)),
+        (rows) => toAnswer(batch, rows, nobody, this.retention).settled[0]!
       )
     })
   }

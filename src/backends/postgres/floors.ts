@@ -4,15 +4,16 @@
  * where the last one ended.
  *
  * Positions are given out before the commit, so a job may appear below the floor. Now and then a claim looks everywhere:
- * every second, and whenever a claim found less than it asked for, as long as that costs a small part of the time.
+ * every second, and as long as that costs a small part of the time whenever a claim found less than it asked for, and
+ * after every transaction of a user that enqueued.
  *
  * @since 0.1.0
  */
 
 /** milliseconds */
 const atLeastEvery = 1_000
-/** looking everywhere may take one part in so many of the time */
-const share = 20
+/** looking everywhere may take one part in so many of the time: for want of anything else, and because something is there */
+const share = { idle: 20, late: 2 }
 
 const everywhere: ReadonlyMap<number, number> = new Map()
 
@@ -21,10 +22,17 @@ export class Floors {
   private lookedAt = -Infinity
   private cost = 0
   private short = true
+  private late = false
+
+  /** jobs with old positions appeared */
+  expect(): void {
+    this.late = true
+  }
 
   /** the floors for a claim that is made now */
   next(now: number): ReadonlyMap<number, number> {
-    const pause = this.short ? Math.min(atLeastEvery, this.cost * share) : atLeastEvery
+    const part = this.late ? share.late : this.short ? share.idle : Infinity
+    const pause = Math.min(atLeastEvery, this.cost * part)
     return now - this.lookedAt >= pause ? everywhere : this.floors
   }
 
@@ -39,6 +47,7 @@ export class Floors {
     if (used === everywhere) {
       this.lookedAt = to
       this.cost = to - from
+      this.late = false
       // a job that was late may have been the last one: what lies above it is found again at once
       this.floors.clear()
     }

@@ -106,11 +106,13 @@ export class Publish {
     })
   }
 
+  /** what a transaction committed may stand before what was claimed meanwhile */
   private announce(queue: number): Effect.Effect<void> {
     return Effect.sync(() => {
-      const topic = topicOf.queue(queue)
-      this.wake.signal(topic)
-      this.hints.later(topic)
+      for (const topic of [topicOf.late(queue), topicOf.queue(queue)]) {
+        this.wake.signal(topic)
+        this.hints.later(topic)
+      }
     })
   }
 }

@@ -32,6 +32,7 @@ class Looking {
   more = true
   /** signals that were heard before the last claim */
   heard = -1
+  late = -1
   private readonly lost: number
 
   constructor(lease: number) {
@@ -78,6 +79,9 @@ export const make = Effect.fnUntraced(
     const call = (operation: string, items: Items, asked: number): Effect.Effect<Answer, BackendError> =>
       Effect.suspend(() => {
         const max = Math.min(Math.floor(asked), limits.takeBatch)
+        const late = wake.count(topicOf.late(queue))
+        if (late !== looking.late) looking.floors.expect()
+        looking.late = late
         const from = performance.now()
         const claim: Claim = max < 1 ? noClaim : { max, floors: looking.floors.next(from), sweep: looking.sweep(from) }
         if (claim.max > 0) looking.heard = wake.count(topic)

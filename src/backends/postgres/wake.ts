@@ -1,5 +1,6 @@
 /**
- * Wake-ups within the process. Topics: `q` and a queue's number (there may be work), `r` (a job ended whose result is
+ * Wake-ups within the process. Topics: `q` and a queue's number (there may be work), `t` and a queue's number (jobs of a
+ * transaction appeared, with positions that were given out long ago), `r` (a job ended whose result is
  * kept), `a` (an abort was requested), `l` (a leader gave its seat up). A counter per topic lets those who were busy see
  * that there was a signal meanwhile.
  *
@@ -47,6 +48,7 @@ export class Wake {
 
 export const topicOf = {
   queue: (num: number): string => `q${num}`,
+  late: (num: number): string => `t${num}`,
   results: "r",
   aborts: "a",
   leaders: "l"
