@@ -40,13 +40,13 @@ export type {
   Apply,
   EnqueueHalf,
   Error,
+  FitsWorker,
   ForWorker,
   Implementation,
   InOrder,
   Provides,
   Requires,
-  RequiresOfWorker,
-  WorkerService
+  RequiresOfWorker
 } from "./internal/middleware/facts.ts"
 export { type At, NextMisused, type Wrap } from "./internal/middleware/wrap.ts"
 export { hooks, type Inline, InlineTypeId, isInline, make, type OpaqueExit } from "./internal/middleware/written.ts"

@@ -79,7 +79,7 @@ export interface Options<
   Gs extends ReadonlyArray<Gate<any>> = ReadonlyArray<Gate<any>>
 > extends Settings {
   /** around every job of this worker, first = outermost; observers and delivery middleware stand outside of the others */
-  readonly middleware?: Ms | undefined
+  readonly middleware?: (Middleware.FitsWorker<Ms> & Ms) | undefined
   /** asked for capacity before every claim; a record holds the gates of single queues */
   readonly gates?: Gs | Readonly<Record<string, Gs>> | undefined
 }

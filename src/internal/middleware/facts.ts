@@ -83,23 +83,26 @@ export type InOrder<Ms extends ReadonlyArray<unknown>> = Ms extends readonly [in
   : Ms
 
 /**
- * What may stand in a worker's list: nothing there may provide a service or add an error, because neither the producer
- * nor the task's types know of it. Anything else belongs to a group or a task.
+ * What may stand in a worker's list. Nothing there may provide a service or add an error ({@link FitsWorker}).
  *
  * @category models
  * @since 0.1.0
  */
-export type ForWorker = WorkerService | Inline<any> | Delivery<any> | Observer<any>
+export type ForWorker = AnyService | Inline<any> | Delivery<any> | Observer<any>
 
 /**
- * A declared middleware that a worker's list accepts.
+ * A worker's list itself, or a sentence where a middleware provides a service or adds an error: neither the producer nor
+ * the task's types would know of it.
  *
- * @category models
+ * @category type facts
  * @since 0.1.0
  */
-export interface WorkerService extends AnyService {
-  readonly error: Schema.Never
-}
+export type FitsWorker<Ms extends ReadonlyArray<unknown>> = number extends Ms["length"] ? Ms
+  : {
+    readonly [K in keyof Ms]: [Provides<Ms[K]>] extends [never] ? [Error<Ms[K]>] extends [never] ? Ms[K]
+      : "this middleware adds an error that the types of the tasks do not know: name it in the list of a task or a group, not of the worker"
+      : "this middleware provides a service that the types of the tasks do not know: name it in the list of a task or a group, not of the worker"
+  }
 
 /**
  * What a worker's list needs from `main`.

@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import * as Middleware from "../../Middleware.ts"
 import * as Task from "../../Task.ts"
 import type * as TaskGroup from "../../TaskGroup.ts"
@@ -158,6 +159,10 @@ export const checkWorkerList = (worker: ReadonlyArray<Middleware.ForWorker>): st
   for (const [i, m] of worker.entries()) {
     if (!Middleware.isService(m) && !Middleware.isInline(m) && !Middleware.isDelivery(m) && !Middleware.isObserver(m)) {
       return `entry ${i} of the worker's middleware list is no middleware (${typeof m})`
+    }
+    if (Middleware.isService(m) && m.error !== Schema.Never) {
+      return `middleware ${nameOf(m)} adds an error that the types of the tasks do not know: ` +
+        "name it in the list of a task or a group, not of the worker"
     }
     if (worker.indexOf(m) !== i) return `middleware ${nameOf(m)} stands twice in the worker's list: name it once`
   }
