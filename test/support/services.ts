@@ -47,7 +47,7 @@ const until = async (what: string, isSo: () => Promise<boolean>): Promise<void> 
 }
 
 /** newest first */
-const postgresBinaries = (): ReadonlyArray<string> => {
+export const postgresBinaries = (): ReadonlyArray<string> => {
   const root = "/usr/lib/postgresql"
   const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : []
   const folders = [
@@ -111,4 +111,53 @@ export const findPostgres = async (): Promise<Service> => {
     return { url: `postgres://${user}@127.0.0.1:5432/${database}`, found: "127.0.0.1:5432" }
   }
   return startPostgres()
+}
+
+/** a server of one's own, that keeps nothing unless it is told to, and ends with the process */
+export const startRedis = async (
+  options: { readonly port?: number; readonly folder?: string; readonly args?: ReadonlyArray<string> } = {}
+): Promise<
+  Service & {
+    readonly port: number
+    readonly folder: string
+    readonly stop: (signal?: NodeJS.Signals) => Promise<void>
+  }
+> => {
+  const folder = options.folder ?? mkdtempSync(join(tmpdir(), "windlass-redis-"))
+  const port = options.port ?? await freePort()
+  const settings = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"]
+  const server = spawn("redis-server", [...settings, ...options.args ?? []], { cwd: folder, stdio: "ignore" })
+  const ended = new Promise<void>((resolve) => server.once("exit", () => resolve()).once("error", () => resolve()))
+  const missing = new Promise<never>((_, reject) =>
+    server.once("error", () =>
+      reject(
+        new Missing("no Redis: set WINDLASS_REDIS_URL, start one at 127.0.0.1:6379, or install its server package")
+      ))
+  )
+  const tidy = () => {
+    server.kill("SIGKILL")
+    if (options.folder === undefined) rmSync(folder, { recursive: true, force: true })
+  }
+  process.once("exit", tidy)
+  await Promise.race([until("Redis", () => isOpen("127.0.0.1", port)), missing])
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    found: "started redis-server",
+    port,
+    folder,
+    stop: async (signal = "SIGTERM") => {
+      server.kill(signal)
+      await ended
+      process.off("exit", tidy)
+      if (options.folder === undefined) rmSync(folder, { recursive: true, force: true })
+    }
+  }
+}
+
+/** the server that tests share; whoever uses it takes a prefix of its own and deletes its keys */
+export const findRedis = async (): Promise<Service> => {
+  const url = process.env["WINDLASS_REDIS_URL"]
+  if (url !== undefined && url !== "") return { url, found: "WINDLASS_REDIS_URL" }
+  if (await isOpen("127.0.0.1", 6379)) return { url: "redis://127.0.0.1:6379", found: "127.0.0.1:6379" }
+  return startRedis()
 }

@@ -1,0 +1,98 @@
+/**
+ * Everything that goes to the server goes through here: commands and scripts, each with a limit of time.
+ *
+ * A call that was sent is not given up when its fiber is interrupted: a claim whose answer nobody reads would hand out
+ * jobs to nobody. So calls are uninterruptible, and bounded.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Redis from "effect/persistence/Redis"
+import type { BackendError } from "../../Backend.ts"
+import { codeOf, fromCause, silence } from "./errors.ts"
+import { Keys } from "./keys.ts"
+import { type Script, scripts } from "./scripts.ts"
+
+export interface CallSettings {
+  readonly name: string
+  readonly prefix: string
+  /** milliseconds that a call may take */
+  readonly timeout: number
+  /** milliseconds */
+  readonly lease: number
+  readonly retention: { readonly failures: number; readonly successes: number }
+}
+
+type Service = Redis.Redis["Service"]
+
+export class Calls {
+  readonly redis: Service
+  readonly name: string
+  readonly keys: Keys
+  readonly timeout: number
+  private readonly common: ReadonlyArray<string>
+
+  constructor(redis: Service, settings: CallSettings) {
+    this.redis = redis
+    this.name = settings.name
+    this.keys = new Keys(settings.prefix)
+    this.timeout = settings.timeout
+    this.common = [settings.lease, settings.retention.failures, settings.retention.successes].map(String)
+  }
+
+  /** a command, on the connection that all calls share */
+  send<A>(operation: string, command: string, ...args: ReadonlyArray<string>): Effect.Effect<A, BackendError> {
+    return this.bounded(operation, this.redis.send<A>(command, ...args))
+  }
+
+  /** a script of a queue, which gets all keys of the queue and what all scripts need */
+  run<A>(
+    operation: string,
+    name: keyof typeof scripts,
+    queue: string,
+    args: ReadonlyArray<string>
+  ): Effect.Effect<A, BackendError> {
+    return this.eval(operation, scripts[name], this.keys.ofQueue(queue), [
+      this.keys.channel,
+      queue,
+      ...this.common,
+      ...args
+    ])
+  }
+
+  eval<A>(
+    operation: string,
+    { lua, sha }: Script,
+    keys: ReadonlyArray<string>,
+    args: ReadonlyArray<string>
+  ): Effect.Effect<A, BackendError> {
+    const rest = [String(keys.length), ...keys, ...args]
+    return this.bounded(
+      operation,
+      Effect.catch(
+        this.redis.send<A>("EVALSHA", sha, ...rest),
+        // it ran nothing; the whole script does it, and the server knows it from then on
+        (error) => codeOf(error) === "NOSCRIPT" ? this.redis.send<A>("EVAL", lua, ...rest) : Effect.fail(error)
+      )
+    )
+  }
+
+  private bounded<A>(operation: string, effect: Effect.Effect<A, Redis.RedisError>): Effect.Effect<A, BackendError> {
+    const { name, timeout } = this
+    return Effect.uninterruptible(Effect.contextWith((context) =>
+      Effect.callback<A, BackendError>((resume) => {
+        const timer = setTimeout(() => resume(Effect.fail(silence(name, operation, timeout))), timeout)
+        const fiber = Effect.runForkWith(context)(effect)
+        fiber.addObserver((exit) => {
+          clearTimeout(timer)
+          resume(
+            Exit.isSuccess(exit)
+              ? Effect.succeed(exit.value)
+              : Effect.mapError(Effect.failCause(exit.cause), (error) => fromCause(name, operation, error))
+          )
+        })
+      })
+    ))
+  }
+}

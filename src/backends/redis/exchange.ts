@@ -1,0 +1,209 @@
+/**
+ * The call of the hot path: settles one batch and claims the next, in one script.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { BackendError, Delivery, Receipt, Settled, Settlement } from "../../Backend.ts"
+import type { Result } from "../../Capability.ts"
+import type { Engine } from "./engine.ts"
+import { whole } from "./limits.ts"
+import * as Record from "./record.ts"
+import { topicOf } from "./wake.ts"
+
+export type Items = ReadonlyArray<readonly [Receipt, Settlement]>
+
+/** the backend's part of a receipt */
+export interface Fence {
+  readonly queue: string
+  /** a number, as text: new with every claim */
+  readonly token: string
+  /** nothing but the job itself goes when it succeeds: no key, no group, no result */
+  readonly plain: boolean
+}
+
+export interface Answer {
+  readonly settled: ReadonlyArray<Settled>
+  readonly deliveries: ReadonlyArray<Delivery>
+  /** milliseconds until something is due or a lease ends; infinite when nothing can be foreseen */
+  readonly soon: number
+  /** more is ready than was taken */
+  readonly more: boolean
+}
+
+type Claimed = readonly [
+  token: string,
+  ids: ReadonlyArray<string>,
+  records: ReadonlyArray<string>,
+  states: ReadonlyArray<string | null>,
+  aborts: ReadonlyArray<number>
+]
+type Reply = readonly [
+  lost: ReadonlyArray<number>,
+  others: ReadonlyArray<Settled>,
+  claimed?: Claimed,
+  soon?: number,
+  more?: number
+]
+
+/** `undefined`: a receipt that this backend did not make */
+export const fenceOf = (receipt: Receipt): Fence | undefined => {
+  const fence = receipt.fence as Partial<Fence> | null | undefined
+  return typeof fence === "object" && fence !== null && typeof fence.token === "string" &&
+      typeof fence.queue === "string"
+    ? fence as Fence
+    : undefined
+}
+
+const text = (value: string | undefined): string | undefined => value === undefined ? undefined : Record.readable(value)
+
+const other = (id: string, fence: string, settlement: Settlement): object => {
+  switch (settlement._tag) {
+    case "Complete":
+      return {
+        id,
+        fence,
+        t: "Complete",
+        how: settlement.how,
+        exit: text(settlement.exit),
+        reason: text(settlement.reason)
+      }
+    case "Dead":
+      return {
+        id,
+        fence,
+        t: "Dead",
+        reason: Record.readable(settlement.reason),
+        error: text(settlement.error),
+        exit: text(settlement.exit)
+      }
+    case "Retry":
+      return {
+        id,
+        fence,
+        t: "Retry",
+        why: settlement.why,
+        after: whole(settlement.after),
+        spent: settlement.attempt === "spent",
+        front: settlement.place === "front",
+        error: text(settlement.error)
+      }
+  }
+}
+
+/** one queue's part of a batch, as the script gets it */
+class Batch {
+  readonly successes: Array<number> = []
+  readonly others: Array<number> = []
+  private readonly fences: Array<string> = []
+  private readonly json: Array<object> = []
+
+  add(i: number, [{ id }, settlement]: Items[number], fence: Fence, forgetsSuccesses: boolean): void {
+    if (forgetsSuccesses && fence.plain && settlement._tag === "Complete" && settlement.how !== "aborted") {
+      this.successes.push(i)
+      this.fences.push(id, fence.token)
+    } else {
+      this.others.push(i)
+      this.json.push(other(id, fence.token, settlement))
+    }
+  }
+
+  args(worker: string, max: number): ReadonlyArray<string> {
+    return [
+      worker,
+      String(max),
+      String(this.successes.length),
+      ...this.fences,
+      this.json.length === 0 ? "" : JSON.stringify(this.json)
+    ]
+  }
+}
+
+const resultOf = (settlement: Settlement, settled: Settled): Result | undefined => {
+  if (settled === "Aborted") {
+    return { state: "aborted", reason: "abort requested", exit: undefined }
+  }
+  if (settled !== "Settled" || settlement._tag === "Retry") return undefined
+  const { exit, reason } = settlement
+  return { state: settlement._tag === "Dead" ? "dead" : settlement.how, reason, exit }
+}
+
+const toDeliveries = (claimed: Claimed, queue: string, keepsSuccesses: boolean): Array<Delivery> => {
+  const [token, ids, records, states, aborts] = claimed
+  const plain: Fence = { queue, token, plain: true }
+  const full: Fence = { queue, token, plain: false }
+  return ids.map((id, i) => {
+    const record = Record.read(id, records[i]!)
+    const state = states.length === 0 ? undefined : Record.stateOf(states[i]!)
+    return {
+      envelope: record.envelope,
+      receipt: { id, fence: record.plain ? plain : full },
+      queue,
+      attempt: (state?.n ?? 0) + 1,
+      unsettled: state?.u ?? 0,
+      lostFrom: state?.lw === undefined ? undefined : { worker: state.lw, claimedAt: state.lc! },
+      enqueuedAt: record.enqueued,
+      scheduledFor: record.scheduledFor,
+      firstFailedAt: state?.ff,
+      priority: record.priority,
+      group: record.group,
+      abortRequested: aborts.length > 0 && aborts[i] === 1,
+      keepsResult: keepsSuccesses || record.keepsResult
+    }
+  })
+}
+
+export const exchange = (
+  { calls, retention, wake }: Engine,
+  operation: string,
+  queue: string,
+  worker: string,
+  items: Items,
+  max: number
+): Effect.Effect<Answer, BackendError> =>
+  Effect.suspend(() => {
+    const settled = new Array<Settled>(items.length).fill("Lost")
+    const batches = new Map<string, Batch>()
+    // the one that claims comes last, so that all that was settled before it is visible to it
+    for (let i = 0; i < items.length; i++) {
+      const fence = fenceOf(items[i]![0])
+      if (fence === undefined) continue
+      let batch = batches.get(fence.queue)
+      if (batch === undefined) batches.set(fence.queue, batch = new Batch())
+      batch.add(i, items[i]!, fence, retention.successes <= 0)
+    }
+    const own = batches.get(queue)
+    batches.delete(queue)
+
+    const call = (name: string, batch: Batch, claim: number) =>
+      Effect.map(
+        calls.run<Reply>(operation, "exchange", name, batch.args(worker, claim)),
+        (reply) => {
+          const [lost, others] = reply
+          for (const i of batch.successes) settled[i] = "Settled"
+          for (const k of lost) settled[batch.successes[k - 1]!] = "Lost"
+          for (let k = 0; k < others.length; k++) settled[batch.others[k]!] = others[k]!
+          for (const i of [...batch.successes, ...batch.others]) {
+            const [{ id }, settlement] = items[i]!
+            const result = wake.isAwaited(id) ? resultOf(settlement, settled[i]!) : undefined
+            if (result !== undefined) wake.ended(id, result)
+          }
+          if (batch.others.length > 0) wake.signal(topicOf.queue(name))
+          return reply
+        }
+      )
+
+    const rest = Effect.forEach(batches, ([name, batch]) => call(name, batch, 0), { discard: true })
+    const mine = own === undefined && max < 1
+      ? Effect.succeed<Reply>([[], []])
+      : call(queue, own ?? new Batch(), max)
+    return Effect.map(
+      batches.size === 0 ? mine : Effect.andThen(rest, mine),
+      ([, , claimed, soon, more]): Answer => ({
+        settled,
+        deliveries: claimed === undefined ? [] : toDeliveries(claimed, queue, retention.successes > 0),
+        soon: soon === undefined || soon < 0 ? Infinity : soon,
+        more: more === 1
+      })
+    )
+  })

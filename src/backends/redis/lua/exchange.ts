@@ -1,0 +1,208 @@
+/**
+ * The call of the hot path: settles one batch, then claims the next. Own arguments: the worker, how many to claim, how
+ * many successes of jobs without group, key, result and retention there are, for each its id and fence, and the other
+ * settlements as JSON (or nothing).
+ *
+ * The fence is looked at before anything else: a stale owner changes nothing and is told `Lost`.
+ *
+ * @since 0.1.0
+ */
+import { first } from "./base.ts"
+
+export const settle = String.raw`
+local function has(id, fence)
+  local value = call('HGET', ACTIVE, id)
+  return value and string.sub(value, 1, #fence + 1) == fence .. ' '
+end
+
+-- nothing but the job itself goes when one of these succeeds. Answers with the indexes (from 1) of those that are lost
+local function succeed(from, count)
+  local lost, ids, fences = {}, {}, {}
+  for i = 1, count do
+    ids[i], fences[i] = ARGV[from + 2 * i - 2], ARGV[from + 2 * i - 1]
+  end
+  local owners = get('HMGET', ACTIVE, ids)
+  local gone, seen = {}, {}
+  for i = 1, count do
+    local fence, id = fences[i], ids[i]
+    -- of two settlements with the same receipt the first one counts
+    if owners[i] and not seen[id] and string.sub(owners[i], 1, #fence + 1) == fence .. ' ' then
+      gone[#gone + 1], seen[id] = id, true
+    else
+      lost[#lost + 1] = i
+    end
+  end
+  if #gone > 0 then
+    put('HDEL', ACTIVE, gone)
+    put('ZREM', LEASE_END, gone)
+    put('HDEL', JOB, gone)
+    if call('EXISTS', STATE) == 1 then put('HDEL', STATE, gone) end
+    if call('EXISTS', ABORT) == 1 then put('SREM', ABORT, gone) end
+  end
+  return lost
+end
+
+local function settleOne(item, front)
+  if not has(item.id, item.fence) then return 'Lost' end
+  local runner = owner(item.id)
+  call('HDEL', ACTIVE, item.id)
+  call('ZREM', LEASE_END, item.id)
+  local job = load(item.id)
+  if not job then return 'Lost' end
+  local state, attempt = job.state, spent(job) + 1
+  if job.group then stopped(job.group) end
+  local aborted = item.t == 'Retry' and call('SISMEMBER', ABORT, item.id) == 1
+  if item.t == 'Complete' then
+    finish(job, attempt, item.how, item.how, runner, item.reason, item.reason, item.exit)
+    return 'Settled'
+  elseif item.t == 'Dead' then
+    state.err = item.error
+    finish(job, attempt, 'dead', 'dead', runner, item.reason, item.error or item.reason, item.exit)
+    return 'Settled'
+  elseif aborted then
+    state.err = item.error
+    finish(job, attempt, 'aborted', 'aborted', runner, 'abort requested', item.error)
+    return 'Aborted'
+  end
+  happened(job, item.why, attempt, runner.worker, item.error)
+  if item.spent then state.n = attempt end
+  state.u, state.lw, state.lc = nil, nil, nil
+  if item.why == 'failed' and not state.ff then state.ff = NOW end
+  state.err = item.error or state.err
+  local due = item.after > 0 and later(item.after) or nil
+  if item.front then
+    front[#front + 1] = { job = job, due = due }
+  else
+    if not job.group then job.pos = numbers(1) end
+    save(job)
+    enter(job, due)
+  end
+  return 'Settled'
+end
+
+local function settleAll(items)
+  local answers, front = {}, {}
+  for i, item in ipairs(items) do answers[i] = settleOne(item, front) end
+  local jobs = {}
+  for i, back in ipairs(front) do jobs[i] = back.job end
+  toFront(jobs)
+  for _, back in ipairs(front) do
+    save(back.job)
+    enter(back.job, back.due)
+  end
+  flush()
+  return answers
+end
+`
+
+export const claim = String.raw`
+-- puts up to so many jobs whose owner let the lease run out at the front
+local function reclaim(max)
+  local expired = call('ZRANGEBYSCORE', LEASE_END, '-inf', NOW, 'LIMIT', 0, max, 'WITHSCORES')
+  if #expired == 0 then return end
+  local jobs = {}
+  for i = 1, #expired, 2 do
+    local id = expired[i]
+    local runner = owner(id)
+    call('ZREM', LEASE_END, id)
+    call('HDEL', ACTIVE, id)
+    local job = load(id)
+    if job then
+      job.ended, job.runner = tonumber(expired[i + 1]), runner
+      jobs[#jobs + 1] = job
+    end
+  end
+  table.sort(jobs, function(a, b)
+    if a.ended ~= b.ended then return a.ended < b.ended end
+    return a.num < b.num
+  end)
+  toFront(jobs)
+  for _, job in ipairs(jobs) do
+    local runner, state = job.runner, job.state
+    happened(job, 'lost', spent(job) + 1, runner and runner.worker)
+    state.u = (state.u or 0) + 1
+    state.lw, state.lc = runner and runner.worker, runner and runner.claimed
+    save(job)
+    if job.group then stopped(job.group) end
+    enter(job)
+  end
+  flush()
+end
+
+-- a fence that no hand-out of this queue had before, also when the server forgot the last moments in a crash
+local function newFence()
+  local fence = math.max(clock[1] * 1000000 + clock[2], (tonumber(call('HGET', META, 'fence')) or 0) + 1)
+  call('HSET', META, 'fence', int(fence))
+  return int(fence)
+end
+
+local function claim(worker, max)
+  local none = { '', {}, {}, {}, {} }
+  if call('HEXISTS', META, 'paused') == 1 then return none end
+  promote(1000)
+  reclaim(200)
+  local popped = call('ZPOPMIN', READY, max)
+  if #popped == 0 then
+    sweep(100)
+    return none
+  end
+  local wanted = {}
+  for i = 1, #popped, 2 do wanted[#wanted + 1] = string.sub(popped[i], 8) end
+  local found = get('HMGET', JOB, wanted)
+  local states = call('EXISTS', STATE) == 1 and get('HMGET', STATE, wanted)
+  local aborts = call('EXISTS', ABORT) == 1 and get('SMISMEMBER', ABORT, wanted)
+  local fence = newFence()
+  local owned = fence .. ' ' .. int(NOW) .. ' ' .. worker
+  local until_ = int(NOW + LEASE)
+  local ids, records, since, stops, owners, leases = {}, {}, {}, {}, {}, {}
+  for i, id in ipairs(wanted) do
+    local record = found[i]
+    if record then
+      local n = #ids + 1
+      ids[n], records[n] = id, record
+      since[n] = states and states[i] or ''
+      stops[n] = aborts and aborts[i] or 0
+      owners[2 * n - 1], owners[2 * n] = id, owned
+      leases[2 * n - 1], leases[2 * n] = until_, id
+      if string.byte(record) == 120 then
+        local job = parse(id, record)
+        if job.group then
+          started(job.group, struct.pack('>I3', job.rank + 32768) .. popped[2 * i - 1])
+        end
+        if job.scope == 'started' then freeKey(job) end
+      end
+    end
+  end
+  put('HSET', ACTIVE, owners)
+  put('ZADD', LEASE_END, leases)
+  return { fence, ids, records, states and since or {}, aborts and stops or {} }
+end
+`
+
+/** answers: indexes of lost successes, answers of the others, the claim, milliseconds until something is due, whether more is ready */
+export const exchange = String.raw`
+local WORKER, MAX, COUNT, FROM = ARGV[${first}], tonumber(ARGV[${first + 1}]), tonumber(ARGV[${first + 2}]), ${
+  first + 3
+}
+local lost = COUNT > 0 and succeed(FROM, COUNT) or {}
+local others = ARGV[FROM + 2 * COUNT]
+local answers = others ~= '' and settleAll(cjson.decode(others)) or {}
+if MAX < 1 then
+  tell()
+  return { lost, answers }
+end
+local claimed = claim(WORKER, MAX)
+local paused = call('HEXISTS', META, 'paused') == 1
+local more = not paused and call('EXISTS', READY) == 1
+-- one who waits elsewhere looks at what is left, and wakes the next
+if more then call('ZADD', WAKE, 0, '0') else call('DEL', WAKE) end
+grew = false
+tell()
+local soon = math.huge
+if not paused then
+  local due = call('ZRANGE', SCHED, 0, 0, 'WITHSCORES')[2]
+  local lease = call('ZRANGE', LEASE_END, 0, 0, 'WITHSCORES')[2]
+  soon = math.min(due and tonumber(due) or math.huge, lease and tonumber(lease) or math.huge)
+end
+return { lost, answers, claimed, soon == math.huge and -1 or math.max(0, soon - NOW), more and 1 or 0 }
+`

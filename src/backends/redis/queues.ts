@@ -1,0 +1,76 @@
+/**
+ * The queues of a prefix. Their names are in one set, which is written before a queue's first job; so whoever knows a job
+ * by its id alone asks each queue, and no index of ids is kept beside the jobs.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { BackendError } from "../../Backend.ts"
+import type { Calls } from "./calls.ts"
+
+/** queues asked at the same time for an id */
+const together = 16
+
+export class Queues {
+  private readonly calls: Calls
+  /** met by this process */
+  private readonly met = new Set<string>()
+
+  constructor(calls: Calls) {
+    this.calls = calls
+  }
+
+  /** the queue is in the set from now on */
+  register(queue: string): Effect.Effect<void, BackendError> {
+    return Effect.suspend(() =>
+      this.met.has(queue)
+        ? Effect.void
+        : Effect.map(this.calls.send("declare", "SADD", this.calls.keys.queues, queue), () => void this.met.add(queue))
+    )
+  }
+
+  /** again, because a server that lost its data, or its last moments, forgot them */
+  get registerAll(): Effect.Effect<void, BackendError> {
+    return Effect.suspend(() =>
+      this.met.size === 0
+        ? Effect.void
+        : Effect.asVoid(this.calls.send("declare", "SADD", this.calls.keys.queues, ...this.met))
+    )
+  }
+
+  get known(): Iterable<string> {
+    return this.met
+  }
+
+  get all(): Effect.Effect<ReadonlyArray<string>, BackendError> {
+    return Effect.map(
+      this.calls.send<ReadonlyArray<string>>("queues", "SMEMBERS", this.calls.keys.queues),
+      (names) => Array.from(new Set([...this.met, ...names])).sort()
+    )
+  }
+
+  /** those that hold or held a job */
+  get used(): Effect.Effect<ReadonlyArray<string>, BackendError> {
+    return Effect.flatMap(this.all, (names) =>
+      Effect.map(
+        Effect.forEach(
+          names,
+          (name) => this.calls.send<number>("queues", "HEXISTS", this.calls.keys.key(name, "meta"), "seq"),
+          { concurrency: together }
+        ),
+        (used) => names.filter((_, i) => used[i] === 1)
+      ))
+  }
+
+  /** asks every queue; the first answer that is none of `none` */
+  ask<A>(ask: (queue: string) => Effect.Effect<A, BackendError>, none: (answer: A) => boolean) {
+    return Effect.flatMap(this.all, (names) =>
+      Effect.map(
+        Effect.forEach(names, ask, { concurrency: together }),
+        (answers) => {
+          const i = answers.findIndex((answer) => !none(answer))
+          return i === -1 ? undefined : { queue: names[i]!, answer: answers[i]! }
+        }
+      ))
+  }
+}

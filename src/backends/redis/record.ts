@@ -1,0 +1,108 @@
+/**
+ * What is stored of a job when it is published, as text in five parts, each but the last ended by a line feed:
+ *
+ * 1. whether it is plain (`p`: nothing but the job itself goes when it succeeds; else `x`), its number, the time of the
+ *    enqueue, when it becomes claimable if it was delayed (else 0), rank, milliseconds that its result is kept (or -1).
+ *    The script writes this, because the server's clock decides
+ * 2. group and unique key as JSON, for the scripts; empty when there are none
+ * 3. the task as JSON
+ * 4. version, origin and headers as JSON
+ * 5. the payload
+ *
+ * @since 0.1.0
+ */
+import type { Envelope, Item, Origin } from "../../Backend.ts"
+import { whole } from "./limits.ts"
+
+export interface Record {
+  readonly envelope: Envelope
+  readonly plain: boolean
+  readonly num: number
+  readonly enqueued: number
+  readonly scheduledFor: number | undefined
+  readonly priority: number
+  readonly keepsResult: boolean
+  readonly group: string | undefined
+  readonly uniqueKey: string | undefined
+}
+
+/** what happened to a job since */
+export interface State {
+  /** attempts spent */
+  readonly n?: number
+  /** unsettled */
+  readonly u?: number
+  /** from whom it was lost: worker, time of the claim */
+  readonly lw?: string
+  readonly lc?: number
+  /** when the first failed attempt was settled */
+  readonly ff?: number
+  readonly err?: string
+  readonly prog?: string
+  readonly h?: ReadonlyArray<
+    { readonly t: number; readonly e: string; readonly a: number; readonly w?: string; readonly d?: string }
+  >
+}
+
+const lone = /\p{Surrogate}/u
+
+/** half a surrogate pair is no text that a script can read */
+export const readable = (text: string): string => lone.test(text) ? text.replace(/\p{Surrogate}/gu, "\ufffd") : text
+
+export const taskLine = (task: string): string => JSON.stringify(readable(task))
+
+const own = ({ group, unique }: Item): string =>
+  group === undefined && unique === undefined ? "" : JSON.stringify({
+    g: group === undefined ? undefined : readable(group),
+    k: unique === undefined ? undefined : readable(unique.key),
+    u: typeof unique?.until === "object" ? Math.max(0, whole(unique.until.millis)) : unique?.until
+  })
+
+const numbersOf = ({ due, keepResult, priority }: Item): string => {
+  const rank = priority === undefined || priority === 0 ? 0 : -priority
+  const keep = keepResult === undefined ? -1 : Math.max(0, whole(keepResult))
+  const when = due === undefined ? "+0" : due._tag === "After" ? `+${whole(due.millis)}` : `@${whole(due.time)}`
+  return `${rank} ${keep} ${when}`
+}
+
+/** the four arguments of one item */
+export const write = (item: Item, into: Array<string>): void => {
+  const { headers, id, origin, payload, task, version } = item.envelope
+  const rest: Array<unknown> = [version, origin]
+  for (const _ in headers) {
+    rest.push(headers)
+    break
+  }
+  into.push(id, numbersOf(item), own(item), `${taskLine(task)}\n${JSON.stringify(rest)}\n${payload}`)
+}
+
+export const read = (id: string, record: string): Record => {
+  const a = record.indexOf("\n")
+  const b = record.indexOf("\n", a + 1)
+  const c = record.indexOf("\n", b + 1)
+  const d = record.indexOf("\n", c + 1)
+  const [num, enqueued, scheduled, rank, keep] = record.slice(1, a).split(" ").map(Number)
+  const marks = b === a + 1 ? undefined : JSON.parse(record.slice(a + 1, b)) as { g?: string; k?: string }
+  const [version, origin, headers] = JSON.parse(record.slice(c + 1, d)) as [number, Origin, Envelope["headers"]?]
+  return {
+    envelope: {
+      id,
+      task: JSON.parse(record.slice(b + 1, c)) as string,
+      version,
+      payload: record.slice(d + 1),
+      headers: headers ?? {},
+      origin
+    },
+    plain: record.charCodeAt(0) === 112,
+    num: num!,
+    enqueued: enqueued!,
+    scheduledFor: scheduled === 0 ? undefined : scheduled,
+    priority: rank === 0 ? 0 : -rank!,
+    keepsResult: keep !== -1,
+    group: marks?.g,
+    uniqueKey: marks?.k
+  }
+}
+
+export const stateOf = (json: string | null): State | undefined =>
+  json === null || json === "" ? undefined : JSON.parse(json) as State
