@@ -11,7 +11,9 @@ import { BackendError } from "../../Backend.ts"
 export const stateOf = (error: unknown): string | undefined => {
   if (!(error instanceof SqlError)) return undefined
   const { cause } = error.reason
-  return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
+  // a system error (ECONNREFUSED, EPIPE) has a code too, and an `errno` with it
+  return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" &&
+      !("errno" in cause)
     ? cause.code
     : undefined
 }
