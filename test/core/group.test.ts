@@ -1,9 +1,10 @@
 /** Task groups: shared middleware and settings, groups in groups, name clashes, and `Worker.describe`. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import * as Context from "effect/Context"
+import * as Schema from "effect/Schema"
 import * as Middleware from "windlass/Middleware"
 import * as Task from "windlass/Task"
 import * as TaskGroup from "windlass/TaskGroup"
@@ -34,7 +35,9 @@ describe("shared middleware and settings", () => {
       Inner.make("B", { timeout: "5 minutes", onLost: "requeue" }),
       Alone.make("C")
     )
-    const described = Worker.describe(group).map(({ deadline, maxAttempts, onInterrupted, onLost, queue, timeout }) => ({
+    const described = Worker.describe(group).map((
+      { deadline, maxAttempts, onInterrupted, onLost, queue, timeout }
+    ) => ({
       queue,
       timeout,
       deadline,
@@ -44,30 +47,47 @@ describe("shared middleware and settings", () => {
     }))
     assert.deepStrictEqual(described, [
       { queue: "outer", timeout: 60_000, deadline: 3_600_000, onInterrupted: "retry", onLost: "fail", maxAttempts: 25 },
-      { queue: "inner", timeout: 300_000, deadline: 3_600_000, onInterrupted: "retry", onLost: "requeue", maxAttempts: 25 },
-      { queue: "default", timeout: 180_000, deadline: undefined, onInterrupted: "requeue", onLost: "requeue", maxAttempts: 1 }
+      {
+        queue: "inner",
+        timeout: 300_000,
+        deadline: 3_600_000,
+        onInterrupted: "retry",
+        onLost: "requeue",
+        maxAttempts: 25
+      },
+      {
+        queue: "default",
+        timeout: 180_000,
+        deadline: undefined,
+        onInterrupted: "requeue",
+        onLost: "requeue",
+        maxAttempts: 1
+      }
     ])
   })
 
-  scenario("what a group's middleware provides, its tasks' middleware and handlers may need", () =>
-    Effect.gen(function*() {
-      const seen: Array<string> = []
-      const Tenants = TaskGroup.shared("tenants", { middleware: [RequireTenant] })
-      class Work extends Tenants.make("Work", { middleware: [NeedsTenant] }) {}
-      const live = Work.toLayer(() => Effect.map(Tenant, (tenant) => void seen.push(`handler ${tenant}`))).pipe(
-        Layer.provide([
-          Layer.succeed(RequireTenant, Middleware.hooks({ provides: Tenant, before: () => Effect.succeed("acme") })),
-          Layer.succeed(NeedsTenant, (next, input) =>
-            Effect.flatMap(Tenant, (tenant) => {
-              seen.push(`middleware ${tenant}`)
-              return next(input)
-            }))
-        ])
-      )
-      yield* startWorker(Worker.layer(TaskGroup.make(Work)).pipe(Layer.provide(live)))
-      yield* Work.execute()
-      assert.deepStrictEqual(seen, ["middleware acme", "handler acme"])
-    }))
+  scenario(
+    "what a group's middleware provides, its tasks' middleware and handlers may need",
+    () =>
+      Effect.gen(function*() {
+        const seen: Array<string> = []
+        const Tenants = TaskGroup.shared("tenants", { middleware: [RequireTenant] })
+        class Work extends Tenants.make("Work", { middleware: [NeedsTenant] }) {}
+        const live = Work.toLayer(() => Effect.map(Tenant, (tenant) => void seen.push(`handler ${tenant}`))).pipe(
+          Layer.provide([
+            Layer.succeed(RequireTenant, Middleware.hooks({ provides: Tenant, before: () => Effect.succeed("acme") })),
+            Layer.succeed(NeedsTenant, (next, input) =>
+              Effect.flatMap(Tenant, (tenant) => {
+                seen.push(`middleware ${tenant}`)
+                return next(input)
+              }))
+          ])
+        )
+        yield* startWorker(Worker.layer(TaskGroup.make(Work)).pipe(Layer.provide(live)))
+        yield* Work.execute()
+        assert.deepStrictEqual(seen, ["middleware acme", "handler acme"])
+      })
+  )
 
   scenario("the same middleware in two scopes runs twice", () =>
     Effect.gen(function*() {
@@ -111,20 +131,29 @@ describe("what a group or a list may not be", () => {
     )
   })
 
-  scenario("one middleware twice in a worker's list keeps it from starting; so does a concurrency below 1", () =>
-    Effect.gen(function*() {
-      const one = pass("one")
-      class Work extends Task.make("Work") {}
-      const live = Work.toLayer(() => Effect.void)
-      const group = TaskGroup.make(Work)
-      const twice = yield* Effect.flip(
-        startWorker(Worker.layer(group, { middleware: [one, one] }).pipe(Layer.provide(live)))
-      )
-      assert.strictEqual(twice._tag, "windlass/InvalidWorker")
-      assert.include(twice.message, "middleware one stands twice in the worker's list")
-      const none = yield* Effect.flip(startWorker(Worker.layer(group, { concurrency: 0 }).pipe(Layer.provide(live))))
-      assert.include(none.message, "concurrency 0 is less than 1")
-    }))
+  scenario(
+    "one middleware twice in a worker's list keeps it from starting; so do one that adds an error and a concurrency below 1",
+    () =>
+      Effect.gen(function*() {
+        const one = pass("one")
+        class Work extends Task.make("Work") {}
+        const live = Work.toLayer(() => Effect.void)
+        const group = TaskGroup.make(Work)
+        const twice = yield* Effect.flip(
+          startWorker(Worker.layer(group, { middleware: [one, one] }).pipe(Layer.provide(live)))
+        )
+        assert.strictEqual(twice._tag, "windlass/InvalidWorker")
+        assert.include(twice.message, "middleware one stands twice in the worker's list")
+        class Guard extends Middleware.Service<Guard>()("t/Guard", { error: Schema.String }) {}
+        const erroring = [Guard] as unknown as readonly []
+        const adds = yield* Effect.flip(
+          startWorker(Worker.layer(group, { middleware: erroring }).pipe(Layer.provide(live)))
+        )
+        assert.include(adds.message, "middleware t/Guard adds an error that the types of the tasks do not know")
+        const none = yield* Effect.flip(startWorker(Worker.layer(group, { concurrency: 0 }).pipe(Layer.provide(live))))
+        assert.include(none.message, "concurrency 0 is less than 1")
+      })
+  )
 })
 
 describe("Worker.describe", () => {

@@ -17,7 +17,9 @@ import { publishRaw, record, scenario, startWorker } from "../support/backends.t
 
 const TenantHeader = Header.make("tenant", Schema.Struct({ id: Schema.String, since: Schema.Date }))
 
-class CurrentTenant extends Context.Service<CurrentTenant, { readonly id: string; readonly since: Date }>()("t/CurrentTenant") {}
+class CurrentTenant
+  extends Context.Service<CurrentTenant, { readonly id: string; readonly since: Date }>()("t/CurrentTenant")
+{}
 class ForTenant extends Middleware.Service<ForTenant, { provides: CurrentTenant }>()("t/ForTenant", {
   enqueue: true,
   error: Header.HeaderError
@@ -40,30 +42,33 @@ describe("headers", () => {
     retry: Schedule.recurs(1)
   }) {}
 
-  scenario("what the enqueue half wrote is what the run half reads, decoded, on every attempt", () =>
-    Effect.gen(function*() {
-      let halves = 0
-      const EnqueueHalf = Middleware.layerEnqueue(
-        ForTenant,
-        Enqueue.mapItems((item) => {
-          halves++
-          return TenantHeader.set(acme)(item)
-        })
-      )
-      const live = Bill.toLayer(() =>
-        Effect.gen(function*() {
-          const tenant = yield* CurrentTenant
-          if ((yield* Job.Current).attempt === 1) return yield* new Broken()
-          assert.instanceOf(tenant.since, Date)
-          return `${tenant.id} since ${tenant.since.getUTCFullYear()}`
-        })
-      ).pipe(Layer.provide(RunHalf))
-      yield* startWorker(Worker.layer(TaskGroup.make(Bill)).pipe(Layer.provide(live)))
-      assert.strictEqual(yield* Bill.execute().pipe(Effect.provide(EnqueueHalf)), "acme since 2020")
-      assert.strictEqual(halves, 1)
-      const id = yield* Bill.enqueue().pipe(Effect.provide(EnqueueHalf))
-      assert.deepInclude((yield* record(id)).envelope.headers, TenantHeader.entry(acme))
-    }))
+  scenario(
+    "what the enqueue half wrote is what the run half reads, decoded, on every attempt",
+    () =>
+      Effect.gen(function*() {
+        let halves = 0
+        const EnqueueHalf = Middleware.layerEnqueue(
+          ForTenant,
+          Enqueue.mapItems((item) => {
+            halves++
+            return TenantHeader.set(acme)(item)
+          })
+        )
+        const live = Bill.toLayer(() =>
+          Effect.gen(function*() {
+            const tenant = yield* CurrentTenant
+            if ((yield* Job.Current).attempt === 1) return yield* new Broken()
+            assert.instanceOf(tenant.since, Date)
+            return `${tenant.id} since ${tenant.since.getUTCFullYear()}`
+          })
+        ).pipe(Layer.provide(RunHalf))
+        yield* startWorker(Worker.layer(TaskGroup.make(Bill)).pipe(Layer.provide(live)))
+        assert.strictEqual(yield* Bill.execute().pipe(Effect.provide(EnqueueHalf)), "acme since 2020")
+        assert.strictEqual(halves, 1)
+        const id = yield* Bill.enqueue().pipe(Effect.provide(EnqueueHalf))
+        assert.deepInclude((yield* record(id)).envelope.headers, TenantHeader.entry(acme))
+      })
+  )
 
   scenario("a missing and a malformed header are typed failures that name the header", () =>
     Effect.gen(function*() {

@@ -85,29 +85,40 @@ describe("Job.Current", () => {
         worker: "w",
         stopping: undefined
       }
-      assert.deepStrictEqual(seen, [facts, false, { ...facts, attempt: 2, lastAttempt: true, startedAt: 71_000 }, false])
+      assert.deepStrictEqual(seen, [
+        facts,
+        false,
+        { ...facts, attempt: 2, lastAttempt: true, startedAt: 71_000 },
+        false
+      ])
     }))
 
-  scenario("a handler's log lines carry the job, the task, the attempt and the queue; a middleware's do as well", () =>
-    Effect.gen(function*() {
-      const lines: Array<unknown> = []
-      const logger = Logger.make<unknown, void>(({ fiber, message }) => {
-        const text = Array.isArray(message) ? message[0] : message
-        if (String(text).startsWith("from")) {
-          lines.push([text, fiber.getRef(References.CurrentLogAnnotations)])
-        }
+  scenario(
+    "a handler's log lines carry the job, the task, the attempt and the queue; a middleware's do as well",
+    () =>
+      Effect.gen(function*() {
+        const lines: Array<unknown> = []
+        const logger = Logger.make<unknown, void>(({ fiber, message }) => {
+          const text = Array.isArray(message) ? message[0] : message
+          if (String(text).startsWith("from")) {
+            lines.push([text, fiber.getRef(References.CurrentLogAnnotations)])
+          }
+        })
+        const chatty = Middleware.make(
+          "chatty",
+          (next, input) => Effect.andThen(Effect.logInfo("from middleware"), next(input))
+        )
+        class Work extends Task.make("Work", { queue: "q", middleware: [chatty] }) {}
+        const live = Work.toLayer(() => Effect.annotateLogs(Effect.logInfo("from handler"), "own", 1))
+        const id = yield* Work.enqueue()
+        yield* Effect.provide(
+          Worker.launch(Worker.layer(TaskGroup.make(Work), drain).pipe(Layer.provide(live))),
+          Logger.layer([logger])
+        )
+        const job = { job: id, task: "Work", attempt: 1, queue: "q" }
+        assert.deepStrictEqual(lines, [["from middleware", job], ["from handler", { ...job, own: 1 }]])
       })
-      const chatty = Middleware.make("chatty", (next, input) => Effect.andThen(Effect.logInfo("from middleware"), next(input)))
-      class Work extends Task.make("Work", { queue: "q", middleware: [chatty] }) {}
-      const live = Work.toLayer(() => Effect.annotateLogs(Effect.logInfo("from handler"), "own", 1))
-      const id = yield* Work.enqueue()
-      yield* Effect.provide(
-        Worker.launch(Worker.layer(TaskGroup.make(Work), drain).pipe(Layer.provide(live))),
-        Logger.layer([logger])
-      )
-      const job = { job: id, task: "Work", attempt: 1, queue: "q" }
-      assert.deepStrictEqual(lines, [["from middleware", job], ["from handler", { ...job, own: 1 }]])
-    }))
+  )
 })
 
 describe("Job.progress", () => {
@@ -140,13 +151,21 @@ describe("Job.fork", () => {
       const log: Array<string> = []
       const go = yield* Deferred.make<void>()
       const forked = yield* Deferred.make<void>()
-      const outer = Middleware.make("outer", Middleware.hooks({ after: () => Effect.sync(() => void log.push("after")) }))
+      const outer = Middleware.make(
+        "outer",
+        Middleware.hooks({ after: () => Effect.sync(() => void log.push("after")) })
+      )
       class Work extends Task.make("Work", { success: Schema.String, middleware: [outer] }) {}
       const live = Work.toLayer(() =>
         Effect.gen(function*() {
           yield* Job.fork(Effect.gen(function*() {
             yield* Effect.yieldNow
-            yield* Job.fork(Effect.andThen(Effect.andThen(Deferred.succeed(forked, undefined), Deferred.await(go)), Effect.sync(() => log.push("inner fork"))))
+            yield* Job.fork(
+              Effect.andThen(
+                Effect.andThen(Deferred.succeed(forked, undefined), Deferred.await(go)),
+                Effect.sync(() => log.push("inner fork"))
+              )
+            )
             log.push("fork")
           }))
           log.push("handler")
@@ -181,52 +200,60 @@ describe("Job.fork", () => {
       assert.deepStrictEqual(log, ["interrupted"])
     }))
 
-  scenario("when the handler fails, is aborted or returns early from a plain fork, what it forked is interrupted before the settlement", () =>
-    Effect.gen(function*() {
-      const log: Array<string> = []
-      const forever = (name: string) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => log.push(name)))
-      class Fails extends Task.make("Fails", { error: Broken }) {}
-      class Waits extends Task.make("Waits") {}
-      class Plain extends Task.make("Plain") {}
-      const live = Layer.mergeAll(
-        Fails.toLayer(() => Effect.andThen(Job.fork(forever("of the failed")), Effect.fail(new Broken({ at: "handler" })))),
-        Waits.toLayer(() => Effect.asVoid(Job.fork(forever("of the aborted")))),
-        Plain.toLayer(() => Effect.asVoid(Effect.forkChild(forever("plain"), { startImmediately: true })))
-      )
-      const worker = yield* startWorker(Worker.layer(TaskGroup.make(Fails, Waits, Plain)).pipe(Layer.provide(live)))
-      const events = yield* follow(worker)
-      const error = yield* Effect.flip(Fails.execute())
-      assert.strictEqual(error._tag === "Broken" && error.at, "handler")
-      assert.deepStrictEqual(log.splice(0), ["of the failed"])
-      const id = yield* Waits.enqueue()
-      yield* events.until("Started", { id })
-      yield* (yield* Capability.Cancel).request(id)
-      yield* events.until("Aborted")
-      assert.deepStrictEqual(log.splice(0), ["of the aborted"])
-      yield* Plain.execute()
-      assert.deepStrictEqual(log, ["plain"])
-    }))
+  scenario(
+    "when the handler fails, is aborted or returns early from a plain fork, what it forked is interrupted before the settlement",
+    () =>
+      Effect.gen(function*() {
+        const log: Array<string> = []
+        const forever = (name: string) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => log.push(name)))
+        class Fails extends Task.make("Fails", { error: Broken }) {}
+        class Waits extends Task.make("Waits") {}
+        class Plain extends Task.make("Plain") {}
+        const live = Layer.mergeAll(
+          Fails.toLayer(() =>
+            Effect.andThen(Job.fork(forever("of the failed")), Effect.fail(new Broken({ at: "handler" })))
+          ),
+          Waits.toLayer(() => Effect.asVoid(Job.fork(forever("of the aborted")))),
+          Plain.toLayer(() => Effect.asVoid(Effect.forkChild(forever("plain"), { startImmediately: true })))
+        )
+        const worker = yield* startWorker(Worker.layer(TaskGroup.make(Fails, Waits, Plain)).pipe(Layer.provide(live)))
+        const events = yield* follow(worker)
+        const error = yield* Effect.flip(Fails.execute())
+        assert.strictEqual(error._tag === "Broken" && error.at, "handler")
+        assert.deepStrictEqual(log.splice(0), ["of the failed"])
+        const id = yield* Waits.enqueue()
+        yield* events.until("Started", { id })
+        yield* (yield* Capability.Cancel).request(id)
+        yield* events.until("Aborted")
+        assert.deepStrictEqual(log.splice(0), ["of the aborted"])
+        yield* Plain.execute()
+        assert.deepStrictEqual(log, ["plain"])
+      })
+  )
 
-  scenario("a fork that the handler itself interrupts is over, not failed; a fork may use what the handler acquired", () =>
-    Effect.gen(function*() {
-      const log: Array<string> = []
-      class Work extends Task.make("Work", { success: Schema.String }) {}
-      const live = Work.toLayer(() =>
-        Effect.gen(function*() {
-          yield* Effect.acquireRelease(
-            Effect.sync(() => log.push("acquire")),
-            () => Effect.sync(() => log.push("release"))
-          )
-          const ticker = yield* Job.fork(Effect.never)
-          yield* Job.fork(Effect.andThen(Effect.yieldNow, Effect.sync(() => log.push("use"))))
-          yield* Fiber.interrupt(ticker)
-          return "value"
-        })
-      )
-      yield* startWorker(Worker.layer(TaskGroup.make(Work)).pipe(Layer.provide(live)))
-      assert.strictEqual(yield* Work.execute(), "value")
-      assert.deepStrictEqual(log, ["acquire", "use", "release"])
-    }))
+  scenario(
+    "a fork that the handler itself interrupts is over, not failed; a fork may use what the handler acquired",
+    () =>
+      Effect.gen(function*() {
+        const log: Array<string> = []
+        class Work extends Task.make("Work", { success: Schema.String }) {}
+        const live = Work.toLayer(() =>
+          Effect.gen(function*() {
+            yield* Effect.acquireRelease(
+              Effect.sync(() => log.push("acquire")),
+              () => Effect.sync(() => log.push("release"))
+            )
+            const ticker = yield* Job.fork(Effect.never)
+            yield* Job.fork(Effect.andThen(Effect.yieldNow, Effect.sync(() => log.push("use"))))
+            yield* Fiber.interrupt(ticker)
+            return "value"
+          })
+        )
+        yield* startWorker(Worker.layer(TaskGroup.make(Work)).pipe(Layer.provide(live)))
+        assert.strictEqual(yield* Work.execute(), "value")
+        assert.deepStrictEqual(log, ["acquire", "use", "release"])
+      })
+  )
 
   scenario("a middleware's fork ends with the attempt", () =>
     Effect.gen(function*() {

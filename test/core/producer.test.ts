@@ -44,39 +44,49 @@ describe("enqueue", () => {
       assert.deepInclude(job.envelope, { task: "Work", version: 1, origin: "user", payload: "{\"n\":1}" })
     }))
 
-  scenario("enqueueMany stores more than the backend takes at once, in as few calls as it takes, ids in order", () =>
-    Effect.gen(function*() {
-      const sizes: Array<number> = []
-      const backend = yield* Backend
-      const counting = Layer.succeed(Backend, {
-        ...backend,
-        publish: (queue, items, options) => {
-          sizes.push(items.length)
-          return backend.publish(queue, items, options)
-        }
-      })
-      const ids = yield* Effect.provide(Work.enqueueMany(Array.from({ length: 25 }, (_, n) => ({ n }))), counting)
-      assert.deepStrictEqual(sizes, [10, 10, 5])
-      assert.strictEqual(new Set(ids).size, 25)
-      assert.strictEqual((yield* record(ids[13]!)).envelope.payload, "{\"n\":13}")
-      assert.deepStrictEqual(yield* order, Array.from({ length: 25 }, (_, n) => n))
-      assert.deepStrictEqual(yield* Work.enqueueMany([]), [])
-    }), { limits: { publishBatch: 10 } })
+  scenario(
+    "enqueueMany stores more than the backend takes at once, in as few calls as it takes, ids in order",
+    () =>
+      Effect.gen(function*() {
+        const sizes: Array<number> = []
+        const backend = yield* Backend
+        const counting = Layer.succeed(Backend, {
+          ...backend,
+          publish: (queue, items, options) => {
+            sizes.push(items.length)
+            return backend.publish(queue, items, options)
+          }
+        })
+        const ids = yield* Effect.provide(Work.enqueueMany(Array.from({ length: 25 }, (_, n) => ({ n }))), counting)
+        assert.deepStrictEqual(sizes, [10, 10, 5])
+        assert.strictEqual(new Set(ids).size, 25)
+        assert.strictEqual((yield* record(ids[13]!)).envelope.payload, "{\"n\":13}")
+        assert.deepStrictEqual(yield* order, Array.from({ length: 25 }, (_, n) => n))
+        assert.deepStrictEqual(yield* Work.enqueueMany([]), [])
+      }),
+    { limits: { publishBatch: 10 } }
+  )
 
-  scenario("a job larger than the backend carries is refused, with both sizes in the message", () =>
-    Effect.gen(function*() {
-      class Big extends Task.make("Big", { payload: { text: Schema.String } }) {}
-      yield* Big.enqueue({ text: "x".repeat(900) })
-      const error = yield* Effect.flip(Big.enqueue({ text: "é".repeat(500) }))
-      assert.deepInclude(error, { _tag: "windlass/InvalidEnqueue", reason: "TooLarge" })
-      assert.match(error.message, /task Big: a job of 10\d\d bytes is larger than the 1000 that \w+ carries/)
-    }), { limits: { payloadBytes: 1_000 } })
+  scenario(
+    "a job larger than the backend carries is refused, with both sizes in the message",
+    () =>
+      Effect.gen(function*() {
+        class Big extends Task.make("Big", { payload: { text: Schema.String } }) {}
+        yield* Big.enqueue({ text: "x".repeat(900) })
+        const error = yield* Effect.flip(Big.enqueue({ text: "é".repeat(500) }))
+        assert.deepInclude(error, { _tag: "windlass/InvalidEnqueue", reason: "TooLarge" })
+        assert.match(error.message, /task Big: a job of 10\d\d bytes is larger than the 1000 that \w+ carries/)
+      }),
+    { limits: { payloadBytes: 1_000 } }
+  )
 
   scenario("what a handler enqueues has the origin handler", () =>
     Effect.gen(function*() {
       class Parent extends Task.make("Parent") {}
       let child = ""
-      const live = Parent.toLayer(() => Effect.map(Effect.orDie(Work.enqueue({ n: 1 }).pipe(Enqueue.queue("other"))), (id) => void (child = id)))
+      const live = Parent.toLayer(() =>
+        Effect.map(Effect.orDie(Work.enqueue({ n: 1 }).pipe(Enqueue.queue("other"))), (id) => void (child = id))
+      )
       yield* Parent.enqueue()
       yield* Worker.launch(Worker.layer(TaskGroup.make(Parent), drain).pipe(Layer.provide(live)))
       assert.strictEqual((yield* record(child)).envelope.origin, "handler")
@@ -116,31 +126,37 @@ describe("the options of an enqueue", () => {
       assert.deepStrictEqual(yield* order, [2, 4, 1, 3])
     }))
 
-  scenario("uniqueBy: a second job of the key fails with the first one's id, or is the first one", () =>
-    Effect.gen(function*() {
-      class Other extends Task.make("Other", { payload: { n: Schema.Number } }) {}
-      const first = yield* Work.enqueue({ n: 1 }).pipe(Enqueue.uniqueBy("key"))
-      const error = yield* Effect.flip(Work.enqueue({ n: 2 }).pipe(Enqueue.uniqueBy("key")))
-      assert.deepInclude(error, { _tag: "windlass/AlreadyEnqueued", existing: first })
-      assert.include(error.message, `job ${first}`)
-      assert.strictEqual(yield* Work.enqueue({ n: 2 }).pipe(Enqueue.uniqueBy("key", { onConflict: "existing" })), first)
-      // keys belong to a task
-      yield* Other.enqueue({ n: 1 }).pipe(Enqueue.uniqueBy("key"))
-      // a key per payload; on a clash nothing of the call is stored
-      const clash = yield* Effect.flip(
-        Work.enqueueMany([{ n: 7 }, { n: 8 }, { n: 7 }]).pipe(Enqueue.uniqueBy(({ n }: { n: number }) => `n${n}`))
-      )
-      assert.strictEqual(clash._tag, "windlass/AlreadyEnqueued")
-      const [a, b, c] = yield* Work.enqueueMany([{ n: 7 }, { n: 8 }, { n: 7 }]).pipe(
-        Enqueue.uniqueBy(({ n }: { n: number }) => `n${n}`, { onConflict: "existing" })
-      )
-      assert.notStrictEqual(a, b)
-      assert.strictEqual(a, c)
-      // only Work's own jobs run here; Other is released
-      assert.deepStrictEqual(yield* order, [1, 7, 8])
-      // finished: the key is free again
-      assert.notStrictEqual(yield* Work.enqueue({ n: 9 }).pipe(Enqueue.uniqueBy("key")), first)
-    }))
+  scenario(
+    "uniqueBy: a second job of the key fails with the first one's id, or is the first one",
+    () =>
+      Effect.gen(function*() {
+        class Other extends Task.make("Other", { payload: { n: Schema.Number } }) {}
+        const first = yield* Work.enqueue({ n: 1 }).pipe(Enqueue.uniqueBy("key"))
+        const error = yield* Effect.flip(Work.enqueue({ n: 2 }).pipe(Enqueue.uniqueBy("key")))
+        assert.deepInclude(error, { _tag: "windlass/AlreadyEnqueued", existing: first })
+        assert.include(error.message, `job ${first}`)
+        assert.strictEqual(
+          yield* Work.enqueue({ n: 2 }).pipe(Enqueue.uniqueBy("key", { onConflict: "existing" })),
+          first
+        )
+        // keys belong to a task
+        yield* Other.enqueue({ n: 1 }).pipe(Enqueue.uniqueBy("key"))
+        // a key per payload; on a clash nothing of the call is stored
+        const clash = yield* Effect.flip(
+          Work.enqueueMany([{ n: 7 }, { n: 8 }, { n: 7 }]).pipe(Enqueue.uniqueBy(({ n }: { n: number }) => `n${n}`))
+        )
+        assert.strictEqual(clash._tag, "windlass/AlreadyEnqueued")
+        const [a, b, c] = yield* Work.enqueueMany([{ n: 7 }, { n: 8 }, { n: 7 }]).pipe(
+          Enqueue.uniqueBy(({ n }: { n: number }) => `n${n}`, { onConflict: "existing" })
+        )
+        assert.notStrictEqual(a, b)
+        assert.strictEqual(a, c)
+        // only Work's own jobs run here; Other is released
+        assert.deepStrictEqual(yield* order, [1, 7, 8])
+        // finished: the key is free again
+        assert.notStrictEqual(yield* Work.enqueue({ n: 9 }).pipe(Enqueue.uniqueBy("key")), first)
+      })
+  )
 
   scenario("uniqueBy until started, and for a duration", () =>
     Effect.gen(function*() {
@@ -151,7 +167,9 @@ describe("the options of an enqueue", () => {
         yield* Work.enqueue({ n: 2 }).pipe(Enqueue.uniqueBy("k", { until: "started", onConflict: "existing" })),
         first
       )
-      const worker = yield* startWorker(Worker.layer(TaskGroup.make(Work), { concurrency: 1 }).pipe(Layer.provide(live)))
+      const worker = yield* startWorker(
+        Worker.layer(TaskGroup.make(Work), { concurrency: 1 }).pipe(Layer.provide(live))
+      )
       yield* Deferred.await(started)
       const second = yield* Work.enqueue({ n: 2 }).pipe(Enqueue.uniqueBy("k", { until: "started" }))
       assert.notStrictEqual(second, first)
@@ -197,16 +215,19 @@ describe("the options of an enqueue", () => {
       }
     }))
 
-  scenario("id: the caller's own; enqueueing it again while its job lives stores nothing and returns it", () =>
-    Effect.gen(function*() {
-      assert.strictEqual(yield* Work.enqueue({ n: 1 }).pipe(Enqueue.id("mine")), "mine")
-      assert.strictEqual(yield* Work.enqueue({ n: 2 }).pipe(Enqueue.id("mine")), "mine")
-      assert.deepStrictEqual(
-        yield* Work.enqueueMany([{ n: 3 }, { n: 4 }]).pipe(Enqueue.id(({ n }: { n: number }, i) => `job-${i}-${n}`)),
-        ["job-0-3", "job-1-4"]
-      )
-      assert.deepStrictEqual(yield* order, [1, 3, 4])
-    }))
+  scenario(
+    "id: the caller's own; enqueueing it again while its job lives stores nothing and returns it",
+    () =>
+      Effect.gen(function*() {
+        assert.strictEqual(yield* Work.enqueue({ n: 1 }).pipe(Enqueue.id("mine")), "mine")
+        assert.strictEqual(yield* Work.enqueue({ n: 2 }).pipe(Enqueue.id("mine")), "mine")
+        assert.deepStrictEqual(
+          yield* Work.enqueueMany([{ n: 3 }, { n: 4 }]).pipe(Enqueue.id(({ n }: { n: number }, i) => `job-${i}-${n}`)),
+          ["job-0-3", "job-1-4"]
+        )
+        assert.deepStrictEqual(yield* order, [1, 3, 4])
+      })
+  )
 
   scenario("atomic: all or none, and never in two calls", () =>
     Effect.gen(function*() {
@@ -226,7 +247,10 @@ describe("the options of an enqueue", () => {
       assert.deepStrictEqual(yield* order, [1, 2, 3])
       // asked for once more after an answer was lost: all of it is there
       yield* Work.enqueueMany([{ n: 5 }, { n: 6 }]).pipe(byId, Enqueue.atomic)
-      assert.deepStrictEqual(yield* Work.enqueueMany([{ n: 5 }, { n: 6 }]).pipe(byId, Enqueue.atomic), ["job-5", "job-6"])
+      assert.deepStrictEqual(yield* Work.enqueueMany([{ n: 5 }, { n: 6 }]).pipe(byId, Enqueue.atomic), [
+        "job-5",
+        "job-6"
+      ])
       assert.deepStrictEqual(yield* order, [5, 6])
     }), { limits: { publishBatch: 3 } })
 
@@ -242,7 +266,13 @@ describe("the options of an enqueue", () => {
       const [one, two] = [yield* enqueue, yield* enqueue]
       assert.notStrictEqual(one, two)
       for (const id of [one, two]) {
-        assert.deepInclude(yield* record(id), { state: "scheduled", priority: 3, group: "g", queue: "q", dueAt: 60_000 })
+        assert.deepInclude(yield* record(id), {
+          state: "scheduled",
+          priority: 3,
+          group: "g",
+          queue: "q",
+          dueAt: 60_000
+        })
       }
     }))
 })
@@ -274,18 +304,27 @@ describe("execute", () => {
           return { answer: what }
       }
     })
-  ).pipe(Layer.provide(Layer.succeed(Guard, (next, input, job) =>
-    job.headers["tenant"] === "none" ? Effect.fail(new NoTenant()) : next(input))))
+  ).pipe(
+    Layer.provide(
+      Layer.succeed(
+        Guard,
+        (next, input, job) => job.headers["tenant"] === "none" ? Effect.fail(new NoTenant()) : next(input)
+      )
+    )
+  )
 
-  scenario("the success, and the failures that the task and its middleware declare, typed", () =>
-    Effect.gen(function*() {
-      yield* startWorker(Worker.layer(TaskGroup.make(Ask)).pipe(Layer.provide(live)))
-      assert.deepStrictEqual(yield* Ask.execute({ what: "six" }), { answer: "six" })
-      const refused = yield* Effect.flip(Ask.execute({ what: "refuse" }))
-      assert.deepStrictEqual(refused, new Refused({ why: "no" }))
-      const none = yield* Effect.flip(Ask.execute({ what: "six" }).pipe(Enqueue.headers({ tenant: "none" })))
-      assert.instanceOf(none, NoTenant)
-    }))
+  scenario(
+    "the success, and the failures that the task and its middleware declare, typed",
+    () =>
+      Effect.gen(function*() {
+        yield* startWorker(Worker.layer(TaskGroup.make(Ask)).pipe(Layer.provide(live)))
+        assert.deepStrictEqual(yield* Ask.execute({ what: "six" }), { answer: "six" })
+        const refused = yield* Effect.flip(Ask.execute({ what: "refuse" }))
+        assert.deepStrictEqual(refused, new Refused({ why: "no" }))
+        const none = yield* Effect.flip(Ask.execute({ what: "six" }).pipe(Enqueue.headers({ tenant: "none" })))
+        assert.instanceOf(none, NoTenant)
+      })
+  )
 
   scenario("Discarded, Aborted and Dead for jobs that ended otherwise", () =>
     Effect.gen(function*() {
@@ -308,28 +347,35 @@ describe("execute", () => {
       assert.deepInclude(yield* waiting.pollUnsafe() ?? Exit.die("no"), { _tag: "windlass/Aborted", id: "never" })
     }))
 
-  scenario("waits over retries, takes options, and an interrupted wait leaves the job in the queue", () =>
-    Effect.gen(function*() {
-      let tries = 0
-      class Flaky extends Task.make("Flaky", {
-        success: Schema.Number,
-        error: Refused,
-        retry: Schedule.spaced("1 hour").pipe(Schedule.upTo({ times: 3 }))
-      }) {}
-      const flaky = Flaky.toLayer(() => Effect.suspend(() => ++tries < 3 ? Effect.fail(new Refused({ why: "yet" })) : Effect.succeed(tries)))
-      const waiting = yield* Effect.forkScoped(Flaky.execute().pipe(Enqueue.delay("1 hour")), { startImmediately: true })
-      const left = yield* Effect.forkScoped(Flaky.execute().pipe(Enqueue.id("left")), { startImmediately: true })
-      while ((yield* (yield* Capability.Inspect).counts("default")).ready === 0) yield* Effect.yieldNow
-      left.interruptUnsafe()
-      assert.strictEqual((yield* record("left")).state, "ready")
-      yield* (yield* Capability.Cancel).request("left")
-      const worker = yield* startWorker(Worker.layer(TaskGroup.make(Flaky)).pipe(Layer.provide(flaky)))
-      const events = yield* follow(worker)
-      yield* TestClock.adjust("4 hours")
-      yield* events.until("Succeeded")
-      while (waiting.pollUnsafe() === undefined) yield* Effect.yieldNow
-      assert.strictEqual(yield* waiting.pollUnsafe() ?? Exit.die("no"), 3)
-    }))
+  scenario(
+    "waits over retries, takes options, and an interrupted wait leaves the job in the queue",
+    () =>
+      Effect.gen(function*() {
+        let tries = 0
+        class Flaky extends Task.make("Flaky", {
+          success: Schema.Number,
+          error: Refused,
+          retry: Schedule.spaced("1 hour").pipe(Schedule.upTo({ times: 3 }))
+        }) {}
+        const flaky = Flaky.toLayer(() =>
+          Effect.suspend(() => ++tries < 3 ? Effect.fail(new Refused({ why: "yet" })) : Effect.succeed(tries))
+        )
+        const waiting = yield* Effect.forkScoped(Flaky.execute().pipe(Enqueue.delay("1 hour")), {
+          startImmediately: true
+        })
+        const left = yield* Effect.forkScoped(Flaky.execute().pipe(Enqueue.id("left")), { startImmediately: true })
+        while ((yield* (yield* Capability.Inspect).counts("default")).ready === 0) yield* Effect.yieldNow
+        left.interruptUnsafe()
+        assert.strictEqual((yield* record("left")).state, "ready")
+        yield* (yield* Capability.Cancel).request("left")
+        const worker = yield* startWorker(Worker.layer(TaskGroup.make(Flaky)).pipe(Layer.provide(flaky)))
+        const events = yield* follow(worker)
+        yield* TestClock.adjust("4 hours")
+        yield* events.until("Succeeded")
+        while (waiting.pollUnsafe() === undefined) yield* Effect.yieldNow
+        assert.strictEqual(yield* waiting.pollUnsafe() ?? Exit.die("no"), 3)
+      })
+  )
 })
 
 describe("the enqueue point", () => {
@@ -343,7 +389,8 @@ describe("the enqueue point", () => {
         Effect.suspend(() => {
           seen.push(`${batch.task} x${batch.items.length} ${batch.items[0]!.envelope.origin} ${batch.queue}`)
           return next(batch)
-        }))
+        })
+      )
       yield* Effect.provide(
         Effect.gen(function*() {
           const live = Layer.mergeAll(
@@ -357,7 +404,9 @@ describe("the enqueue point", () => {
             Child.toLayer(() => Effect.void)
           )
           yield* Parent.enqueue()
-          const report = yield* Worker.launch(Worker.layer(TaskGroup.make(Parent, Child), drain).pipe(Layer.provide(live)))
+          const report = yield* Worker.launch(
+            Worker.layer(TaskGroup.make(Parent, Child), drain).pipe(Layer.provide(live))
+          )
           assert.deepStrictEqual([report.succeeded, report.retried], [3, 2])
         }),
         point
@@ -377,7 +426,8 @@ describe("the enqueue point", () => {
       assert.deepInclude((yield* record(ids[1]!)).envelope.headers, { by: "middleware" })
 
       const even = Enqueue.dropWhen((item) =>
-        Effect.succeed(JSON.parse(item.envelope.payload).n % 2 === 0 ? "even" : undefined))
+        Effect.succeed(JSON.parse(item.envelope.payload).n % 2 === 0 ? "even" : undefined)
+      )
       const three = yield* Work.enqueueMany([{ n: 3 }, { n: 4 }, { n: 5 }]).pipe(Effect.provide(Enqueue.layer(even)))
       assert.lengthOf(three, 3)
       assert.isTrue((yield* (yield* Capability.Inspect).get(three[1]!))._tag === "None")

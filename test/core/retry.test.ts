@@ -61,9 +61,19 @@ describe("the replay of a retry schedule", () => {
     Effect.gen(function*() {
       const schedule = Schedule.max([Schedule.spaced("20 minutes"), Schedule.during("1 hour")])
       const minutes = 60_000
-      assert.deepStrictEqual(yield* delays(schedule, 9), [20 * minutes, 20 * minutes, 20 * minutes, 20 * minutes, undefined])
+      assert.deepStrictEqual(yield* delays(schedule, 9), [
+        20 * minutes,
+        20 * minutes,
+        20 * minutes,
+        20 * minutes,
+        undefined
+      ])
       // attempts that take their time use it up
-      assert.deepStrictEqual(yield* delays(schedule, 9, { took: 25 * minutes }), [20 * minutes, 20 * minutes, undefined])
+      assert.deepStrictEqual(yield* delays(schedule, 9, { took: 25 * minutes }), [
+        20 * minutes,
+        20 * minutes,
+        undefined
+      ])
     }))
 
   it.effect("a cron: the next tick from now, in its time zone", () =>
@@ -74,14 +84,16 @@ describe("the replay of a retry schedule", () => {
       assert.strictEqual(yield* at("2024-05-01T03:30:00Z"), 23.5 * 3_600_000)
     }))
 
-  for (const [name, schedule] of Object.entries({
-    fixed: Schedule.fixed("10 seconds"),
-    windowed: Schedule.windowed("10 seconds"),
-    fibonacci: Schedule.fibonacci("1 second"),
-    spaced: Schedule.spaced("3 seconds"),
-    "concat": Schedule.concat(Schedule.recurs(2), Schedule.spaced("1 minute")),
-    "min of two": Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("5 seconds")])
-  })) {
+  for (
+    const [name, schedule] of Object.entries({
+      fixed: Schedule.fixed("10 seconds"),
+      windowed: Schedule.windowed("10 seconds"),
+      fibonacci: Schedule.fibonacci("1 second"),
+      spaced: Schedule.spaced("3 seconds"),
+      "concat": Schedule.concat(Schedule.recurs(2), Schedule.spaced("1 minute")),
+      "min of two": Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("5 seconds")])
+    })
+  ) {
     it.effect(`${name} gives the delays that it gives without a queue between, also when attempts take time`, () =>
       Effect.gen(function*() {
         assert.deepStrictEqual(yield* delays(schedule, 8), yield* direct(schedule, 8))
@@ -189,22 +201,27 @@ describe("a retry policy on a worker", () => {
         nextDelay(schedule, { count: 1, firstAt: 0, now: 0 }, undefined, id))
       assert.notStrictEqual(due[0], due[1])
       // an engine may keep whole milliseconds
-      due.forEach((time, i) => assert.approximately(time, replayed[i]!, 1))
+      due.forEach((time, i) =>
+        assert.approximately(time, replayed[i]!, 1)
+      )
     }))
 
-  scenario("maxAttempts caps any schedule, at 25 unless set; without a policy nothing is tried again", () =>
-    Effect.gen(function*() {
-      const count = (task: ReturnType<typeof failing>) =>
-        Effect.gen(function*() {
-          const id = yield* task.enqueue({ wait: 0 })
-          const live = task.toLayer(() => Effect.fail(new Broken({ wait: 0 })))
-          yield* Worker.launch(Worker.layer(TaskGroup.make(task), { mode: "drain" }).pipe(Layer.provide(live)))
-          return (yield* record(id)).attempt
-        })
-      assert.strictEqual(yield* count(failing({ schedule: Schedule.forever, maxAttempts: 4 })), 4)
-      assert.strictEqual(yield* count(failing(Schedule.forever)), 25)
-      assert.strictEqual(yield* count(failing()), 1)
-    }))
+  scenario(
+    "maxAttempts caps any schedule, at 25 unless set; without a policy nothing is tried again",
+    () =>
+      Effect.gen(function*() {
+        const count = (task: ReturnType<typeof failing>) =>
+          Effect.gen(function*() {
+            const id = yield* task.enqueue({ wait: 0 })
+            const live = task.toLayer(() => Effect.fail(new Broken({ wait: 0 })))
+            yield* Worker.launch(Worker.layer(TaskGroup.make(task), { mode: "drain" }).pipe(Layer.provide(live)))
+            return (yield* record(id)).attempt
+          })
+        assert.strictEqual(yield* count(failing({ schedule: Schedule.forever, maxAttempts: 4 })), 4)
+        assert.strictEqual(yield* count(failing(Schedule.forever)), 25)
+        assert.strictEqual(yield* count(failing()), 1)
+      })
+  )
 
   it.effect("a cron that does not parse keeps the worker from starting", () =>
     Effect.gen(function*() {

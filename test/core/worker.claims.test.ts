@@ -20,34 +20,43 @@ class B extends Task.make("B", { payload: { n: Schema.Number }, queue: "b" }) {}
 const many = (count: number) => Array.from({ length: count }, (_, n) => ({ n }))
 
 describe("claims and settlements", () => {
-  scenario("a hundred short jobs at concurrency 25 take few round trips: what is over is settled with the next claim", () =>
-    Effect.gen(function*() {
-      const watched = yield* spy()
-      yield* A.enqueueMany(many(100))
-      const report = yield* Worker.launch(
-        Worker.layer(TaskGroup.make(A), { mode: "drain", concurrency: 25 })
-          .pipe(Layer.provide(A.toLayer(() => Effect.void)), Layer.provide(watched.layer))
-      )
-      assert.strictEqual(report.succeeded, 100)
-      // 25 + 25 settled with 25 claimed + ... + 25 settled with nothing claimed
-      assert.deepStrictEqual(watched.batches, [25, 25, 25, 25])
-      assert.isAtMost(watched.calls(), 6)
-    }))
+  scenario(
+    "a hundred short jobs at concurrency 25 take few round trips: what is over is settled with the next claim",
+    () =>
+      Effect.gen(function*() {
+        const watched = yield* spy()
+        yield* A.enqueueMany(many(100))
+        const report = yield* Worker.launch(
+          Worker.layer(TaskGroup.make(A), { mode: "drain", concurrency: 25 })
+            .pipe(Layer.provide(A.toLayer(() => Effect.void)), Layer.provide(watched.layer))
+        )
+        assert.strictEqual(report.succeeded, 100)
+        // 25 + 25 settled with 25 claimed + ... + 25 settled with nothing claimed
+        assert.deepStrictEqual(watched.batches, [25, 25, 25, 25])
+        assert.isAtMost(watched.calls(), 6)
+      })
+  )
 
-  scenario("an idle worker makes no calls until there is something, and a job is picked up at once", () =>
-    Effect.gen(function*() {
-      const watched = yield* spy()
-      const worker = yield* startWorker(
-        Worker.layer(TaskGroup.make(A)).pipe(Layer.provide(A.toLayer(() => Effect.void)), Layer.provide(watched.layer))
-      )
-      const events = yield* follow(worker)
-      yield* TestClock.adjust("1 hour")
-      const idle = watched.calls()
-      assert.isAtMost(idle, 2)
-      yield* A.enqueue({ n: 1 })
-      yield* events.until("Succeeded")
-      assert.isAtMost(watched.calls(), idle + 3)
-    }))
+  scenario(
+    "an idle worker makes no calls until there is something, and a job is picked up at once",
+    () =>
+      Effect.gen(function*() {
+        const watched = yield* spy()
+        const worker = yield* startWorker(
+          Worker.layer(TaskGroup.make(A)).pipe(
+            Layer.provide(A.toLayer(() => Effect.void)),
+            Layer.provide(watched.layer)
+          )
+        )
+        const events = yield* follow(worker)
+        yield* TestClock.adjust("1 hour")
+        const idle = watched.calls()
+        assert.isAtMost(idle, 2)
+        yield* A.enqueue({ n: 1 })
+        yield* events.until("Succeeded")
+        assert.isAtMost(watched.calls(), idle + 3)
+      })
+  )
 
   scenario("batches keep to the limits of the backend", () =>
     Effect.gen(function*() {
@@ -64,17 +73,20 @@ describe("claims and settlements", () => {
 })
 
 describe("queues", () => {
-  scenario("a worker claims from the queues of its tasks, or from those that it was told", () =>
-    Effect.gen(function*() {
-      const [a] = yield* A.enqueueMany(many(1))
-      const [b] = yield* B.enqueueMany(many(1))
-      const live = Layer.mergeAll(A.toLayer(() => Effect.void), B.toLayer(() => Effect.void))
-      const group = TaskGroup.make(A, B)
-      yield* Worker.launch(Worker.layer(group, { mode: "drain", queues: ["b"] }).pipe(Layer.provide(live)))
-      assert.deepStrictEqual([(yield* record(a!)).state, (yield* record(b!)).state], ["ready", "succeeded"])
-      yield* Worker.launch(Worker.layer(group, { mode: "drain" }).pipe(Layer.provide(live)))
-      assert.strictEqual((yield* record(a!)).state, "succeeded")
-    }))
+  scenario(
+    "a worker claims from the queues of its tasks, or from those that it was told",
+    () =>
+      Effect.gen(function*() {
+        const [a] = yield* A.enqueueMany(many(1))
+        const [b] = yield* B.enqueueMany(many(1))
+        const live = Layer.mergeAll(A.toLayer(() => Effect.void), B.toLayer(() => Effect.void))
+        const group = TaskGroup.make(A, B)
+        yield* Worker.launch(Worker.layer(group, { mode: "drain", queues: ["b"] }).pipe(Layer.provide(live)))
+        assert.deepStrictEqual([(yield* record(a!)).state, (yield* record(b!)).state], ["ready", "succeeded"])
+        yield* Worker.launch(Worker.layer(group, { mode: "drain" }).pipe(Layer.provide(live)))
+        assert.strictEqual((yield* record(a!)).state, "succeeded")
+      })
+  )
 
   scenario("a busy queue does not starve another one of the worker's slots", () =>
     Effect.gen(function*() {
@@ -110,20 +122,25 @@ describe("queues", () => {
 })
 
 describe("drain mode", () => {
-  scenario("ends when nothing that is due is left anywhere, also when handlers enqueue into each other's queues", () =>
-    Effect.gen(function*() {
-      const live = Layer.mergeAll(
-        A.toLayer(({ n }) => n === 0 ? Effect.void : Effect.asVoid(Effect.orDie(B.enqueue({ n: n - 1 })))),
-        B.toLayer(({ n }) =>
-          n === 0 ? Effect.void : Effect.andThen(Effect.yieldNow, Effect.asVoid(Effect.orDie(A.enqueue({ n: n - 1 }))))
+  scenario(
+    "ends when nothing that is due is left anywhere, also when handlers enqueue into each other's queues",
+    () =>
+      Effect.gen(function*() {
+        const live = Layer.mergeAll(
+          A.toLayer(({ n }) => n === 0 ? Effect.void : Effect.asVoid(Effect.orDie(B.enqueue({ n: n - 1 })))),
+          B.toLayer(({ n }) =>
+            n === 0
+              ? Effect.void
+              : Effect.andThen(Effect.yieldNow, Effect.asVoid(Effect.orDie(A.enqueue({ n: n - 1 }))))
+          )
         )
-      )
-      yield* A.enqueue({ n: 20 })
-      const report = yield* Worker.launch(
-        Worker.layer(TaskGroup.make(A, B), { mode: "drain" }).pipe(Layer.provide(live))
-      )
-      assert.deepStrictEqual([report.succeeded, report.claimed, report.failure], [21, 21, undefined])
-    }))
+        yield* A.enqueue({ n: 20 })
+        const report = yield* Worker.launch(
+          Worker.layer(TaskGroup.make(A, B), { mode: "drain" }).pipe(Layer.provide(live))
+        )
+        assert.deepStrictEqual([report.succeeded, report.claimed, report.failure], [21, 21, undefined])
+      })
+  )
 
   scenario("ends at once on empty queues, and waits for what still runs", () =>
     Effect.gen(function*() {
@@ -172,7 +189,9 @@ describe("settings from configuration", () => {
   scenario("what is missing or wrong is a ConfigError, and nothing is claimed", () =>
     Effect.gen(function*() {
       const id = yield* A.enqueue({ n: 1 })
-      const error = yield* Effect.flip(Effect.provide(Worker.launch(layer), from({ CONCURRENCY: "many", GRACE: "1 second" })))
+      const error = yield* Effect.flip(
+        Effect.provide(Worker.launch(layer), from({ CONCURRENCY: "many", GRACE: "1 second" }))
+      )
       assert.include(error._tag, "ConfigError")
       assert.strictEqual((yield* record(id)).state, "ready")
     }))

@@ -18,51 +18,57 @@ class Work extends Task.make("Work", { payload: { n: Schema.Number } }) {}
 const group = TaskGroup.make(Work)
 
 describe("a stop", () => {
-  scenario("drains for the grace period, then interrupts, then settles; the report says what became of everything", () =>
-    Effect.gen(function*() {
-      const log: Array<string> = []
-      const ready = yield* Deferred.make<void>()
-      let running = 0
-      const live = Work.toLayer(({ n }) =>
-        Effect.gen(function*() {
-          if (++running === 3) yield* Deferred.succeed(ready, undefined)
-          yield* Effect.onInterrupt(n === 3 ? Effect.never : Effect.sleep(n * 1_000), () => Effect.sync(() => log.push(`interrupted ${n}`)))
-          log.push(`finished ${n}`)
+  scenario(
+    "drains for the grace period, then interrupts, then settles; the report says what became of everything",
+    () =>
+      Effect.gen(function*() {
+        const log: Array<string> = []
+        const ready = yield* Deferred.make<void>()
+        let running = 0
+        const live = Work.toLayer(({ n }) =>
+          Effect.gen(function*() {
+            if (++running === 3) yield* Deferred.succeed(ready, undefined)
+            yield* Effect.onInterrupt(
+              n === 3 ? Effect.never : Effect.sleep(n * 1_000),
+              () => Effect.sync(() => log.push(`interrupted ${n}`))
+            )
+            log.push(`finished ${n}`)
+          })
+        )
+        const ids = yield* Work.enqueueMany([{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4 }])
+        const worker = yield* startWorker(
+          Worker.layer(group, { concurrency: 3, shutdownGrace: "10 seconds", id: "w" }).pipe(Layer.provide(live))
+        )
+        yield* Deferred.await(ready)
+        const stopping = yield* Effect.forkChild(worker.stop, { startImmediately: true })
+        const health = yield* worker.health
+        assert.deepInclude(health, { stopping: true, ready: false, live: true, running: 3 })
+        yield* TestClock.adjust("2 seconds")
+        assert.deepStrictEqual(log, ["finished 1", "finished 2"])
+        yield* TestClock.adjust("7 seconds")
+        assert.isUndefined(stopping.pollUnsafe())
+        yield* TestClock.adjust("1 second")
+        const report = yield* Fiber.join(stopping)
+        assert.deepStrictEqual(log, ["finished 1", "finished 2", "interrupted 3"])
+        assert.deepStrictEqual(report, {
+          worker: "w",
+          claimed: 3,
+          succeeded: 2,
+          discarded: 0,
+          retried: 0,
+          snoozed: 0,
+          dead: 0,
+          aborted: 0,
+          interrupted: 1,
+          released: 0,
+          lost: 0,
+          stuck: 0,
+          failure: undefined
         })
-      )
-      const ids = yield* Work.enqueueMany([{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4 }])
-      const worker = yield* startWorker(
-        Worker.layer(group, { concurrency: 3, shutdownGrace: "10 seconds", id: "w" }).pipe(Layer.provide(live))
-      )
-      yield* Deferred.await(ready)
-      const stopping = yield* Effect.forkChild(worker.stop, { startImmediately: true })
-      const health = yield* worker.health
-      assert.deepInclude(health, { stopping: true, ready: false, live: true, running: 3 })
-      yield* TestClock.adjust("2 seconds")
-      assert.deepStrictEqual(log, ["finished 1", "finished 2"])
-      yield* TestClock.adjust("7 seconds")
-      assert.isUndefined(stopping.pollUnsafe())
-      yield* TestClock.adjust("1 second")
-      const report = yield* Fiber.join(stopping)
-      assert.deepStrictEqual(log, ["finished 1", "finished 2", "interrupted 3"])
-      assert.deepStrictEqual(report, {
-        worker: "w",
-        claimed: 3,
-        succeeded: 2,
-        discarded: 0,
-        retried: 0,
-        snoozed: 0,
-        dead: 0,
-        aborted: 0,
-        interrupted: 1,
-        released: 0,
-        lost: 0,
-        stuck: 0,
-        failure: undefined
+        const states = yield* Effect.forEach(ids, (id) => Effect.map(record(id), (job) => job.state))
+        assert.deepStrictEqual(states, ["succeeded", "succeeded", "ready", "ready"])
       })
-      const states = yield* Effect.forEach(ids, (id) => Effect.map(record(id), (job) => job.state))
-      assert.deepStrictEqual(states, ["succeeded", "succeeded", "ready", "ready"])
-    }))
+  )
 
   scenario("may be asked again and after the end, and says the same", () =>
     Effect.gen(function*() {
@@ -133,29 +139,35 @@ describe("a stop", () => {
       assert.strictEqual((yield* record(ids[1]!)).state, "ready")
     }))
 
-  scenario("jobs of a claim that was under way go back as if they had never been claimed", () =>
-    Effect.gen(function*() {
-      const asked = yield* Deferred.make<void>()
-      const answer = yield* Deferred.make<void>()
-      const watched = yield* spy((subscription) => ({
-        ...subscription,
-        take: (max) =>
-          Effect.flatMap(subscription.take(max), (taken) =>
-            taken.length === 0
-              ? Effect.succeed(taken)
-              : Effect.andThen(Effect.andThen(Deferred.succeed(asked, undefined), Deferred.await(answer)), Effect.succeed(taken)))
-      }))
-      let ran = 0
-      const live = Work.toLayer(() => Effect.sync(() => void ran++))
-      const ids = yield* Work.enqueueMany([{ n: 1 }, { n: 2 }])
-      const worker = yield* startWorker(Worker.layer(group).pipe(Layer.provide(live), Layer.provide(watched.layer)))
-      yield* Deferred.await(asked)
-      const stopping = yield* Effect.forkChild(worker.stop, { startImmediately: true })
-      yield* Deferred.succeed(answer, undefined)
-      const report = yield* Fiber.join(stopping)
-      assert.deepStrictEqual([report.claimed, report.released, ran], [2, 2, 0])
-      for (const id of ids) assert.deepInclude(yield* record(id), { state: "ready", attempt: 1 })
-    }))
+  scenario(
+    "jobs of a claim that was under way go back as if they had never been claimed",
+    () =>
+      Effect.gen(function*() {
+        const asked = yield* Deferred.make<void>()
+        const answer = yield* Deferred.make<void>()
+        const watched = yield* spy((subscription) => ({
+          ...subscription,
+          take: (max) =>
+            Effect.flatMap(subscription.take(max), (taken) =>
+              taken.length === 0
+                ? Effect.succeed(taken)
+                : Effect.andThen(
+                  Effect.andThen(Deferred.succeed(asked, undefined), Deferred.await(answer)),
+                  Effect.succeed(taken)
+                ))
+        }))
+        let ran = 0
+        const live = Work.toLayer(() => Effect.sync(() => void ran++))
+        const ids = yield* Work.enqueueMany([{ n: 1 }, { n: 2 }])
+        const worker = yield* startWorker(Worker.layer(group).pipe(Layer.provide(live), Layer.provide(watched.layer)))
+        yield* Deferred.await(asked)
+        const stopping = yield* Effect.forkChild(worker.stop, { startImmediately: true })
+        yield* Deferred.succeed(answer, undefined)
+        const report = yield* Fiber.join(stopping)
+        assert.deepStrictEqual([report.claimed, report.released, ran], [2, 2, 0])
+        for (const id of ids) assert.deepInclude(yield* record(id), { state: "ready", attempt: 1 })
+      })
+  )
 
   scenario("interrupt ends the grace period", () =>
     Effect.gen(function*() {
@@ -171,62 +183,76 @@ describe("a stop", () => {
       assert.strictEqual((yield* Fiber.join(stopping)).interrupted, 1)
     }))
 
-  scenario("a chain that does not unwind in time is stuck: the worker ends all the same, with a failure", () =>
-    Effect.gen(function*() {
-      const started = yield* Deferred.make<void>()
-      const hangs = Middleware.make("hangs", Middleware.hooks({ after: () => Effect.never }))
-      class Hangs extends Task.make("Hangs", { middleware: [hangs] }) {}
-      const live = Hangs.toLayer(() => Effect.andThen(Deferred.succeed(started, undefined), Effect.never))
-      const id = yield* Hangs.enqueue()
-      const worker = yield* startWorker(
-        Worker.layer(TaskGroup.make(Hangs), { shutdownGrace: "1 second", stuckAfter: "5 seconds" }).pipe(Layer.provide(live))
-      )
-      const events = yield* follow(worker)
-      yield* Deferred.await(started)
-      const stopping = yield* Effect.forkChild(worker.stop, { startImmediately: true })
-      yield* TestClock.adjust("5 seconds")
-      assert.isUndefined(stopping.pollUnsafe())
-      yield* TestClock.adjust("1 second")
-      const report = yield* Fiber.join(stopping)
-      assert.strictEqual(report.stuck, 1)
-      assert.include(String(report.failure), "is stuck")
-      assert.strictEqual((yield* events.until("Stuck")).id, id)
-      assert.strictEqual((yield* record(id)).state, "active")
-    }))
+  scenario(
+    "a chain that does not unwind in time is stuck: the worker ends all the same, with a failure",
+    () =>
+      Effect.gen(function*() {
+        const started = yield* Deferred.make<void>()
+        const hangs = Middleware.make("hangs", Middleware.hooks({ after: () => Effect.never }))
+        class Hangs extends Task.make("Hangs", { middleware: [hangs] }) {}
+        const live = Hangs.toLayer(() => Effect.andThen(Deferred.succeed(started, undefined), Effect.never))
+        const id = yield* Hangs.enqueue()
+        const worker = yield* startWorker(
+          Worker.layer(TaskGroup.make(Hangs), { shutdownGrace: "1 second", stuckAfter: "5 seconds" }).pipe(
+            Layer.provide(live)
+          )
+        )
+        const events = yield* follow(worker)
+        yield* Deferred.await(started)
+        const stopping = yield* Effect.forkChild(worker.stop, { startImmediately: true })
+        yield* TestClock.adjust("5 seconds")
+        assert.isUndefined(stopping.pollUnsafe())
+        yield* TestClock.adjust("1 second")
+        const report = yield* Fiber.join(stopping)
+        assert.strictEqual(report.stuck, 1)
+        assert.include(String(report.failure), "is stuck")
+        assert.strictEqual((yield* events.until("Stuck")).id, id)
+        assert.strictEqual((yield* record(id)).state, "active")
+      })
+  )
 
-  scenario("an interruption reaches a middleware's wait only where that is marked interruptible (L17)", () =>
-    Effect.gen(function*() {
-      const log: Array<string> = []
-      const waiting = yield* Deferred.make<void>()
-      const go = yield* Deferred.make<void>()
-      let entered = 0
-      const enter = Effect.suspend(() => ++entered === 2 ? Deferred.succeed(waiting, undefined) : Effect.void)
-      const closed = Middleware.make("closed", Middleware.hooks({
-        before: () => Effect.andThen(enter, Deferred.await(go)),
-        after: (exit) => Effect.sync(() => void log.push(`closed ${exit._tag}`))
-      }))
-      const open = Middleware.make("open", (next, input) =>
-        Effect.andThen(
-          Effect.onInterrupt(Effect.interruptible(Effect.andThen(enter, Effect.never)), () => Effect.sync(() => log.push("open interrupted"))),
-          next(input)
-        ))
-      class Closed extends Task.make("Closed", { middleware: [closed] }) {}
-      class Open extends Task.make("Open", { middleware: [open] }) {}
-      const live = Layer.mergeAll(
-        Closed.toLayer(() => Effect.sync(() => void log.push("body of closed"))),
-        Open.toLayer(() => Effect.sync(() => void log.push("body of open")))
-      )
-      const ids = [yield* Closed.enqueue(), yield* Open.enqueue()]
-      const worker = yield* startWorker(Worker.layer(TaskGroup.make(Closed, Open)).pipe(Layer.provide(live)))
-      yield* Deferred.await(waiting)
-      const stopping = yield* Effect.forkChild(worker.interrupt, { startImmediately: true })
-      while (log.length === 0) yield* Effect.yieldNow
-      assert.deepStrictEqual(log, ["open interrupted"])
-      yield* Deferred.succeed(go, undefined)
-      const report = yield* Fiber.join(stopping)
-      // the closed one's before ran to its end, its body never began, and its after saw that
-      assert.deepStrictEqual(log, ["open interrupted", "closed Failure"])
-      assert.strictEqual(report.interrupted, 2)
-      for (const id of ids) assert.deepInclude(yield* record(id), { state: "ready", attempt: 1 })
-    }))
+  scenario(
+    "an interruption reaches a middleware's wait only where that is marked interruptible (L17)",
+    () =>
+      Effect.gen(function*() {
+        const log: Array<string> = []
+        const waiting = yield* Deferred.make<void>()
+        const go = yield* Deferred.make<void>()
+        let entered = 0
+        const enter = Effect.suspend(() => ++entered === 2 ? Deferred.succeed(waiting, undefined) : Effect.void)
+        const closed = Middleware.make(
+          "closed",
+          Middleware.hooks({
+            before: () => Effect.andThen(enter, Deferred.await(go)),
+            after: (exit) => Effect.sync(() => void log.push(`closed ${exit._tag}`))
+          })
+        )
+        const open = Middleware.make("open", (next, input) =>
+          Effect.andThen(
+            Effect.onInterrupt(
+              Effect.interruptible(Effect.andThen(enter, Effect.never)),
+              () => Effect.sync(() => log.push("open interrupted"))
+            ),
+            next(input)
+          ))
+        class Closed extends Task.make("Closed", { middleware: [closed] }) {}
+        class Open extends Task.make("Open", { middleware: [open] }) {}
+        const live = Layer.mergeAll(
+          Closed.toLayer(() => Effect.sync(() => void log.push("body of closed"))),
+          Open.toLayer(() => Effect.sync(() => void log.push("body of open")))
+        )
+        const ids = [yield* Closed.enqueue(), yield* Open.enqueue()]
+        const worker = yield* startWorker(Worker.layer(TaskGroup.make(Closed, Open)).pipe(Layer.provide(live)))
+        yield* Deferred.await(waiting)
+        const stopping = yield* Effect.forkChild(worker.interrupt, { startImmediately: true })
+        while (log.length === 0) yield* Effect.yieldNow
+        assert.deepStrictEqual(log, ["open interrupted"])
+        yield* Deferred.succeed(go, undefined)
+        const report = yield* Fiber.join(stopping)
+        // the closed one's before ran to its end, its body never began, and its after saw that
+        assert.deepStrictEqual(log, ["open interrupted", "closed Failure"])
+        assert.strictEqual(report.interrupted, 2)
+        for (const id of ids) assert.deepInclude(yield* record(id), { state: "ready", attempt: 1 })
+      })
+  )
 })

@@ -1,7 +1,5 @@
 /** Part B of the scenarios: failures, skipping, calling twice. */
 import { assert, describe } from "@effect/vitest"
-import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -22,252 +20,299 @@ class Broken extends Schema.TaggedError<Broken>()("Broken", { at: Schema.String 
 const drain = { mode: "drain" } as const
 
 describe("failures, skipping, calling twice", () => {
-  scenario("PROC-10 through a middleware that passes on, a failure stays a failure and an abort an abort", () =>
-    Effect.gen(function*() {
-      const started = yield* Deferred.make<string>()
-      const pass = Middleware.make("pass", (next, input) => next(input))
-      class Fails extends Task.make("Fails", { error: Broken, middleware: [pass] }) {}
-      class Waits extends Task.make("Waits", { middleware: [pass] }) {}
-      const live = Layer.mergeAll(
-        Fails.toLayer(() => Effect.fail(new Broken({ at: "handler" }))),
-        Waits.toLayer(() =>
+  scenario(
+    "PROC-10 through a middleware that passes on, a failure stays a failure and an abort an abort",
+    () =>
+      Effect.gen(function*() {
+        const started = yield* Deferred.make<string>()
+        const pass = Middleware.make("pass", (next, input) => next(input))
+        class Fails extends Task.make("Fails", { error: Broken, middleware: [pass] }) {}
+        class Waits extends Task.make("Waits", { middleware: [pass] }) {}
+        const live = Layer.mergeAll(
+          Fails.toLayer(() => Effect.fail(new Broken({ at: "handler" }))),
+          Waits.toLayer(() =>
+            Effect.gen(function*() {
+              yield* Deferred.succeed(started, (yield* Job.Current).id)
+              return yield* Effect.never
+            })
+          )
+        )
+        const worker = yield* startWorker(Worker.layer(TaskGroup.make(Fails, Waits)).pipe(Layer.provide(live)))
+        const failure = yield* Effect.flip(Fails.execute())
+        assert.deepStrictEqual(failure, new Broken({ at: "handler" }))
+        const waiting = yield* Effect.forkScoped(Effect.flip(Waits.execute()), { startImmediately: true })
+        const id = yield* Deferred.await(started)
+        assert.strictEqual(yield* (yield* Capability.Cancel).request(id), "Requested")
+        yield* worker.stop
+        const aborted = yield* waiting.pollUnsafe() ?? Exit.die("the wait goes on")
+        assert.strictEqual(aborted._tag, "windlass/Aborted")
+        assert.strictEqual((yield* record(id)).state, "aborted")
+      })
+  )
+
+  scenario(
+    "PROC-11 a middleware that fails before next: the task never runs, each attempt counts, the job is dead",
+    () =>
+      Effect.gen(function*() {
+        let entered = 0
+        let ran = 0
+        class Guard extends Middleware.Service<Guard>()("t/Guard", { error: Broken }) {}
+        class Guarded extends Task.make("Guarded", { middleware: [Guard], retry: Schedule.recurs(1) }) {}
+        const GuardLive = Layer.succeed(Guard, () => {
+          entered++
+          return Effect.fail(new Broken({ at: "guard" }))
+        })
+        const live = Guarded.toLayer(() => Effect.sync(() => void ran++)).pipe(Layer.provide(GuardLive))
+        const id = yield* Guarded.enqueue()
+        const report = yield* Worker.launch(Worker.layer(TaskGroup.make(Guarded), drain).pipe(Layer.provide(live)))
+        assert.deepStrictEqual([entered, ran, report.retried, report.dead], [2, 0, 1, 1])
+        const job = yield* record(id)
+        assert.deepStrictEqual([job.state, job.attempt, job.reason], ["dead", 2, "failed"])
+        assert.deepStrictEqual(job.history.map((line) => line.event), ["enqueued", "failed", "dead"])
+      })
+  )
+
+  // in the source any middleware may swallow, and swallows an abort as well. Here only the task's own wrap can turn a
+  // failure into a success (a generic one does not compile), and a run that was cut short is never a success (L13)
+  scenario(
+    "PROC-13 a task's own wrap that swallows every failure makes a success of attempt 1, never of an aborted run (L13)",
+    () =>
+      Effect.gen(function*() {
+        const started = yield* Deferred.make<string>()
+        let runs = 0
+        const Soft = Task.make("Soft", {
+          payload: { wait: Schema.Boolean },
+          success: Schema.String,
+          error: Broken,
+          retry: Schedule.recurs(5)
+        }).wrap((next, payload) => Effect.catchCause(next(payload), () => Effect.succeed("swallowed")))
+        const live = Soft.toLayer(({ wait }) =>
           Effect.gen(function*() {
+            runs++
+            if (!wait) return yield* new Broken({ at: "handler" })
             yield* Deferred.succeed(started, (yield* Job.Current).id)
             return yield* Effect.never
           })
         )
-      )
-      const worker = yield* startWorker(Worker.layer(TaskGroup.make(Fails, Waits)).pipe(Layer.provide(live)))
-      const failure = yield* Effect.flip(Fails.execute())
-      assert.deepStrictEqual(failure, new Broken({ at: "handler" }))
-      const waiting = yield* Effect.forkScoped(Effect.flip(Waits.execute()), { startImmediately: true })
-      const id = yield* Deferred.await(started)
-      assert.strictEqual(yield* (yield* Capability.Cancel).request(id), "Requested")
-      yield* worker.stop
-      const aborted = yield* waiting.pollUnsafe() ?? Exit.die("the wait goes on")
-      assert.strictEqual(aborted._tag, "windlass/Aborted")
-      assert.strictEqual((yield* record(id)).state, "aborted")
-    }))
-
-  scenario("PROC-11 a middleware that fails before next: the task never runs, each attempt counts, the job is dead", () =>
-    Effect.gen(function*() {
-      let entered = 0
-      let ran = 0
-      class Guard extends Middleware.Service<Guard>()("t/Guard", { error: Broken }) {}
-      class Guarded extends Task.make("Guarded", { middleware: [Guard], retry: Schedule.recurs(1) }) {}
-      const GuardLive = Layer.succeed(Guard, () => {
-        entered++
-        return Effect.fail(new Broken({ at: "guard" }))
+        const worker = yield* startWorker(Worker.layer(TaskGroup.make(Soft)).pipe(Layer.provide(live)))
+        assert.strictEqual(yield* Soft.execute({ wait: false }), "swallowed")
+        assert.strictEqual(runs, 1)
+        yield* Soft.enqueue({ wait: true })
+        const id = yield* Deferred.await(started)
+        yield* (yield* Capability.Cancel).request(id)
+        const report = yield* worker.stop
+        assert.deepStrictEqual([report.succeeded, report.aborted, report.retried], [1, 1, 0])
+        assert.strictEqual((yield* record(id)).state, "aborted")
       })
-      const live = Guarded.toLayer(() => Effect.sync(() => void ran++)).pipe(Layer.provide(GuardLive))
-      const id = yield* Guarded.enqueue()
-      const report = yield* Worker.launch(Worker.layer(TaskGroup.make(Guarded), drain).pipe(Layer.provide(live)))
-      assert.deepStrictEqual([entered, ran, report.retried, report.dead], [2, 0, 1, 1])
-      const job = yield* record(id)
-      assert.deepStrictEqual([job.state, job.attempt, job.reason], ["dead", 2, "failed"])
-      assert.deepStrictEqual(job.history.map((line) => line.event), ["enqueued", "failed", "dead"])
-    }))
+  )
 
-  // in the source any middleware may swallow, and swallows an abort as well. Here only the task's own wrap can turn a
-  // failure into a success (a generic one does not compile), and a run that was cut short is never a success (L13)
-  scenario("PROC-13 a task's own wrap that swallows every failure makes a success of attempt 1, never of an aborted run (L13)", () =>
-    Effect.gen(function*() {
-      const started = yield* Deferred.make<string>()
-      let runs = 0
-      const Soft = Task.make("Soft", {
-        payload: { wait: Schema.Boolean },
-        success: Schema.String,
-        error: Broken,
-        retry: Schedule.recurs(5)
-      }).wrap((next, payload) => Effect.catchCause(next(payload), () => Effect.succeed("swallowed")))
-      const live = Soft.toLayer(({ wait }) =>
-        Effect.gen(function*() {
-          runs++
-          if (!wait) return yield* new Broken({ at: "handler" })
-          yield* Deferred.succeed(started, (yield* Job.Current).id)
-          return yield* Effect.never
-        })
-      )
-      const worker = yield* startWorker(Worker.layer(TaskGroup.make(Soft)).pipe(Layer.provide(live)))
-      assert.strictEqual(yield* Soft.execute({ wait: false }), "swallowed")
-      assert.strictEqual(runs, 1)
-      yield* Soft.enqueue({ wait: true })
-      const id = yield* Deferred.await(started)
-      yield* (yield* Capability.Cancel).request(id)
-      const report = yield* worker.stop
-      assert.deepStrictEqual([report.succeeded, report.aborted, report.retried], [1, 1, 0])
-      assert.strictEqual((yield* record(id)).state, "aborted")
-    }))
+  scenario(
+    "PROC-14 a task's own wrap that does not call next ends the job with its own value (L14)",
+    () =>
+      Effect.gen(function*() {
+        let ran = 0
+        const Cached = Task.make("Cached", { success: Schema.String }).wrap(() => Effect.succeed("from the cache"))
+        const live = Cached.toLayer(() => Effect.sync(() => (ran++, "fresh")))
+        const worker = yield* startWorker(Worker.layer(TaskGroup.make(Cached)).pipe(Layer.provide(live)))
+        assert.strictEqual(yield* Cached.execute(), "from the cache")
+        assert.strictEqual((yield* worker.stop).succeeded, 1)
+        assert.strictEqual(ran, 0)
+      })
+  )
 
-  scenario("PROC-14 a task's own wrap that does not call next ends the job with its own value (L14)", () =>
-    Effect.gen(function*() {
-      let ran = 0
-      const Cached = Task.make("Cached", { success: Schema.String }).wrap(() => Effect.succeed("from the cache"))
-      const live = Cached.toLayer(() => Effect.sync(() => (ran++, "fresh")))
-      const worker = yield* startWorker(Worker.layer(TaskGroup.make(Cached)).pipe(Layer.provide(live)))
-      assert.strictEqual(yield* Cached.execute(), "from the cache")
-      assert.strictEqual((yield* worker.stop).succeeded, 1)
-      assert.strictEqual(ran, 0)
-    }))
-
-  scenario("PROC-15 next twice: one after the other both run and one settlement is made; at once the second is a defect", () =>
-    Effect.gen(function*() {
-      const between: Array<string> = []
-      const watched = yield* spy()
-      const scoped = Effect.acquireRelease(
-        Effect.sync(() => void between.push("open")),
-        () => Effect.sync(() => void between.push("close"))
-      )
-      const Twice = Task.make("Twice").wrap((next, payload) => Effect.andThen(next(payload), next(payload)))
-      const AtOnce = Task.make("AtOnce").wrap((next, payload) =>
-        Effect.all([next(payload), next(payload)], { concurrency: 2, discard: true })
-      )
-      const again = Middleware.make("again", (next, input) => Effect.andThen(next(input), next(input)))
-      const Generic = Task.make("Generic", { middleware: [again] })
-      const live = Layer.mergeAll(
-        Twice.toLayer(() => Effect.asVoid(scoped)),
-        AtOnce.toLayer(() => Effect.andThen(Effect.yieldNow, Effect.sync(() => void between.push("at once")))),
-        Generic.toLayer(() => Effect.asVoid(scoped))
-      )
-      const twice = yield* Twice.enqueue()
-      const generic = yield* Generic.enqueue()
-      const atOnce = yield* AtOnce.enqueue()
-      const group = TaskGroup.make(Twice, AtOnce, Generic)
-      const report = yield* Worker.launch(
-        Worker.layer(group, { ...drain, concurrency: 1 }).pipe(Layer.provide(live), Layer.provide(watched.layer))
-      )
-      // the first run's scope is closed before the second begins
-      assert.deepStrictEqual(between, ["open", "close", "open", "close", "open", "close", "open", "close", "at once"])
-      assert.deepStrictEqual([report.succeeded, report.dead], [2, 1])
-      assert.deepStrictEqual(watched.settlements.map((s) => [s.id, s.settlement._tag]), [
-        [twice, "Complete"],
-        [generic, "Complete"],
-        [atOnce, "Dead"]
-      ])
-      const job = yield* record(atOnce)
-      assert.strictEqual(job.reason, "failed")
-      assert.include(job.error, "NextMisused")
-    }))
-
-  scenario("PROC-17 a middleware with a time-out: the task is interrupted, the job fails, the retry policy applies", () =>
-    Effect.gen(function*() {
-      const finalized: Array<number> = []
-      class TooSlow extends Schema.TaggedError<TooSlow>()("TooSlow", {}) {}
-      class Limit extends Middleware.Service<Limit>()("t/Limit", { error: TooSlow }) {}
-      class Slow extends Task.make("Slow", { middleware: [Limit], retry: Schedule.recurs(1) }) {}
-      const LimitLive = Layer.succeed(Limit, (next, input) =>
-        Effect.timeoutOrElse(next(input), { duration: "10 seconds", orElse: () => Effect.fail(new TooSlow()) }))
-      const live = Slow.toLayer(() =>
-        Effect.flatMap(Job.Current, (job) =>
-          Effect.ensuring(Effect.never, Effect.sync(() => finalized.push(job.attempt))))
-      ).pipe(Layer.provide(LimitLive))
-      const worker = yield* startWorker(Worker.layer(TaskGroup.make(Slow)).pipe(Layer.provide(live)))
-      const events = yield* follow(worker)
-      const waiting = yield* Effect.forkScoped(Effect.flip(Slow.execute()), { startImmediately: true })
-      yield* events.until("Started")
-      yield* TestClock.adjust("10 seconds")
-      yield* events.until("Started", { count: 2 })
-      yield* TestClock.adjust("10 seconds")
-      yield* events.until("Dead")
-      assert.deepStrictEqual(finalized, [1, 2])
-      const error = yield* waiting.pollUnsafe() ?? Exit.die("the wait goes on")
-      assert.strictEqual(error._tag, "TooSlow")
-    }))
-
-  scenario("PROC-18 a next that was forked and not awaited is over before the job is settled (L15)", () =>
-    Effect.gen(function*() {
-      const log: Array<string> = []
-      const entered = yield* Deferred.make<void>()
-      const Loose = Task.make("Loose").wrap((next, payload) =>
-        Effect.gen(function*() {
-          yield* Effect.forkChild(next(payload), { startImmediately: true })
-          yield* Deferred.await(entered) // so that the body is really under way
-        })
-      )
-      const Joined = Task.make("Joined").wrap((next, payload) =>
-        Effect.flatMap(Effect.forkChild(next(payload)), (fiber) => Effect.andThen(Effect.yieldNow, fiber.pollUnsafe() ?? Effect.never))
-      )
-      const live = Layer.mergeAll(
-        Loose.toLayer(() =>
-          Effect.onExit(Effect.andThen(Deferred.succeed(entered, undefined), Effect.never), (exit) =>
-            Effect.sync(() => log.push(`body ${exit._tag}`)))
-        ),
-        Joined.toLayer(() => Effect.sync(() => void log.push("joined")))
-      )
-      const watched = yield* spy((subscription) => ({
-        ...subscription,
-        exchange: (items, max) => Effect.andThen(Effect.sync(() => log.push("settle")), subscription.exchange(items, max))
-      }))
-      const id = yield* Loose.enqueue()
-      yield* Worker.launch(
-        Worker.layer(TaskGroup.make(Loose, Joined), drain).pipe(Layer.provide(live), Layer.provide(watched.layer))
-      )
-      // the forked run was interrupted, and its finalizers ran, before anything was settled; the wrap succeeded
-      assert.deepStrictEqual(log, ["body Failure", "settle"])
-      assert.strictEqual((yield* record(id)).state, "succeeded")
-    }))
-
-  scenario("RT-01 the middle one of three fails before next: the outer one's after runs, nothing further in is entered (L1)", () =>
-    Effect.gen(function*() {
-      const trace: Array<string> = []
-      const hook = (n: number) =>
-        Middleware.make(`hook ${n}`, Middleware.hooks({
-          before: () => Effect.suspend(() => {
-            trace.push(`before ${n}`)
-            return n === 1 ? Effect.die("no") : Effect.void
-          }),
-          after: () => Effect.sync(() => void trace.push(`after ${n}`))
-        }))
-      class Three extends Task.make("Three", { middleware: [hook(0), hook(1), hook(2)] }) {}
-      const live = Three.toLayer(() => Effect.sync(() => void trace.push("task")))
-      yield* Three.enqueue()
-      const report = yield* Worker.launch(Worker.layer(TaskGroup.make(Three), drain).pipe(Layer.provide(live)))
-      assert.deepStrictEqual(trace, ["before 0", "before 1", "after 0"])
-      assert.strictEqual(report.dead, 1)
-    }))
-
-  scenario("RT-05 an acquisition that fails in the middle of the chain fails the job, unwinds, and the worker goes on (L1)", () =>
-    Effect.gen(function*() {
-      const trace: Array<string> = []
-      class NoSlot extends Schema.TaggedError<NoSlot>()("NoSlot", {}) {}
-      class Outer extends Middleware.Service<Outer>()("t/Outer") {}
-      class Slot extends Middleware.Service<Slot>()("t/Slot", { error: NoSlot }) {}
-      class Work extends Task.make("Work", { payload: { ok: Schema.Boolean }, middleware: [Outer, Slot] }) {}
-      const resource = (name: string) =>
-        Effect.acquireRelease(
-          Effect.sync(() => void trace.push(`acquire ${name}`)),
-          () => Effect.sync(() => void trace.push(`release ${name}`))
+  scenario(
+    "PROC-15 next twice: one after the other both run and one settlement is made; at once the second is a defect",
+    () =>
+      Effect.gen(function*() {
+        const between: Array<string> = []
+        const watched = yield* spy()
+        const scoped = Effect.acquireRelease(
+          Effect.sync(() => void between.push("open")),
+          () => Effect.sync(() => void between.push("close"))
         )
-      let full = true
-      const middleware = Layer.mergeAll(
-        Layer.succeed(Outer, (next, input) => Effect.andThen(resource("outer"), next(input))),
-        Layer.succeed(Slot, (next, input) =>
-          Effect.gen(function*() {
-            yield* resource("first of two")
-            if (full) return yield* new NoSlot()
-            yield* resource("second of two")
-            return yield* next(input)
+        const Twice = Task.make("Twice").wrap((next, payload) => Effect.andThen(next(payload), next(payload)))
+        const AtOnce = Task.make("AtOnce").wrap((next, payload) =>
+          Effect.all([next(payload), next(payload)], { concurrency: 2, discard: true })
+        )
+        const again = Middleware.make("again", (next, input) => Effect.andThen(next(input), next(input)))
+        const Generic = Task.make("Generic", { middleware: [again] })
+        const live = Layer.mergeAll(
+          Twice.toLayer(() => Effect.asVoid(scoped)),
+          AtOnce.toLayer(() => Effect.andThen(Effect.yieldNow, Effect.sync(() => void between.push("at once")))),
+          Generic.toLayer(() => Effect.asVoid(scoped))
+        )
+        const twice = yield* Twice.enqueue()
+        const generic = yield* Generic.enqueue()
+        const atOnce = yield* AtOnce.enqueue()
+        const group = TaskGroup.make(Twice, AtOnce, Generic)
+        const report = yield* Worker.launch(
+          Worker.layer(group, { ...drain, concurrency: 1 }).pipe(Layer.provide(live), Layer.provide(watched.layer))
+        )
+        // the first run's scope is closed before the second begins
+        assert.deepStrictEqual(between, ["open", "close", "open", "close", "open", "close", "open", "close", "at once"])
+        assert.deepStrictEqual([report.succeeded, report.dead], [2, 1])
+        assert.deepStrictEqual(watched.settlements.map((s) => [s.id, s.settlement._tag]), [
+          [twice, "Complete"],
+          [generic, "Complete"],
+          [atOnce, "Dead"]
+        ])
+        const job = yield* record(atOnce)
+        assert.strictEqual(job.reason, "failed")
+        assert.include(job.error, "NextMisused")
+      })
+  )
+
+  scenario(
+    "PROC-17 a middleware with a time-out: the task is interrupted, the job fails, the retry policy applies",
+    () =>
+      Effect.gen(function*() {
+        const finalized: Array<number> = []
+        class TooSlow extends Schema.TaggedError<TooSlow>()("TooSlow", {}) {}
+        class Limit extends Middleware.Service<Limit>()("t/Limit", { error: TooSlow }) {}
+        class Slow extends Task.make("Slow", { middleware: [Limit], retry: Schedule.recurs(1) }) {}
+        const LimitLive = Layer.succeed(Limit, (next, input) =>
+          Effect.timeoutOrElse(next(input), {
+            duration: "10 seconds",
+            orElse: () => Effect.fail(new TooSlow())
           }))
-      )
-      const live = Work.toLayer(() => Effect.sync(() => void trace.push("task"))).pipe(Layer.provide(middleware))
-      const worker = yield* startWorker(Worker.layer(TaskGroup.make(Work)).pipe(Layer.provide(live)))
-      const error = yield* Effect.flip(Work.execute({ ok: false }))
-      assert.strictEqual(error._tag, "NoSlot")
-      assert.deepStrictEqual(trace.splice(0), ["acquire outer", "acquire first of two", "release first of two", "release outer"])
-      full = false
-      yield* Work.execute({ ok: true })
-      assert.deepStrictEqual(trace, [
-        "acquire outer",
-        "acquire first of two",
-        "acquire second of two",
-        "task",
-        "release second of two",
-        "release first of two",
-        "release outer"
-      ])
-      const report = yield* worker.stop
-      assert.deepStrictEqual([report.failure, report.succeeded, report.dead], [undefined, 1, 1])
-    }))
+        const live = Slow.toLayer(() =>
+          Effect.flatMap(
+            Job.Current,
+            (job) => Effect.ensuring(Effect.never, Effect.sync(() => finalized.push(job.attempt)))
+          )
+        ).pipe(Layer.provide(LimitLive))
+        const worker = yield* startWorker(Worker.layer(TaskGroup.make(Slow)).pipe(Layer.provide(live)))
+        const events = yield* follow(worker)
+        const waiting = yield* Effect.forkScoped(Effect.flip(Slow.execute()), { startImmediately: true })
+        yield* events.until("Started")
+        yield* TestClock.adjust("10 seconds")
+        yield* events.until("Started", { count: 2 })
+        yield* TestClock.adjust("10 seconds")
+        yield* events.until("Dead")
+        assert.deepStrictEqual(finalized, [1, 2])
+        const error = yield* waiting.pollUnsafe() ?? Exit.die("the wait goes on")
+        assert.strictEqual(error._tag, "TooSlow")
+      })
+  )
+
+  scenario(
+    "PROC-18 a next that was forked and not awaited is over before the job is settled (L15)",
+    () =>
+      Effect.gen(function*() {
+        const log: Array<string> = []
+        const entered = yield* Deferred.make<void>()
+        const Loose = Task.make("Loose").wrap((next, payload) =>
+          Effect.gen(function*() {
+            yield* Effect.forkChild(next(payload), { startImmediately: true })
+            yield* Deferred.await(entered) // so that the body is really under way
+          })
+        )
+        const Joined = Task.make("Joined").wrap((next, payload) =>
+          Effect.flatMap(
+            Effect.forkChild(next(payload)),
+            (fiber) => Effect.andThen(Effect.yieldNow, fiber.pollUnsafe() ?? Effect.never)
+          )
+        )
+        const live = Layer.mergeAll(
+          Loose.toLayer(() =>
+            Effect.onExit(
+              Effect.andThen(Deferred.succeed(entered, undefined), Effect.never),
+              (exit) => Effect.sync(() => log.push(`body ${exit._tag}`))
+            )
+          ),
+          Joined.toLayer(() => Effect.sync(() => void log.push("joined")))
+        )
+        const watched = yield* spy((subscription) => ({
+          ...subscription,
+          exchange: (items, max) =>
+            Effect.andThen(Effect.sync(() => log.push("settle")), subscription.exchange(items, max))
+        }))
+        const id = yield* Loose.enqueue()
+        yield* Worker.launch(
+          Worker.layer(TaskGroup.make(Loose, Joined), drain).pipe(Layer.provide(live), Layer.provide(watched.layer))
+        )
+        // the forked run was interrupted, and its finalizers ran, before anything was settled; the wrap succeeded
+        assert.deepStrictEqual(log, ["body Failure", "settle"])
+        assert.strictEqual((yield* record(id)).state, "succeeded")
+      })
+  )
+
+  scenario(
+    "RT-01 the middle one of three fails before next: the outer one's after runs, nothing further in is entered (L1)",
+    () =>
+      Effect.gen(function*() {
+        const trace: Array<string> = []
+        const hook = (n: number) =>
+          Middleware.make(
+            `hook ${n}`,
+            Middleware.hooks({
+              before: () =>
+                Effect.suspend(() => {
+                  trace.push(`before ${n}`)
+                  return n === 1 ? Effect.die("no") : Effect.void
+                }),
+              after: () => Effect.sync(() => void trace.push(`after ${n}`))
+            })
+          )
+        class Three extends Task.make("Three", { middleware: [hook(0), hook(1), hook(2)] }) {}
+        const live = Three.toLayer(() => Effect.sync(() => void trace.push("task")))
+        yield* Three.enqueue()
+        const report = yield* Worker.launch(Worker.layer(TaskGroup.make(Three), drain).pipe(Layer.provide(live)))
+        assert.deepStrictEqual(trace, ["before 0", "before 1", "after 0"])
+        assert.strictEqual(report.dead, 1)
+      })
+  )
+
+  scenario(
+    "RT-05 an acquisition that fails in the middle of the chain fails the job, unwinds, and the worker goes on (L1)",
+    () =>
+      Effect.gen(function*() {
+        const trace: Array<string> = []
+        class NoSlot extends Schema.TaggedError<NoSlot>()("NoSlot", {}) {}
+        class Outer extends Middleware.Service<Outer>()("t/Outer") {}
+        class Slot extends Middleware.Service<Slot>()("t/Slot", { error: NoSlot }) {}
+        class Work extends Task.make("Work", { payload: { ok: Schema.Boolean }, middleware: [Outer, Slot] }) {}
+        const resource = (name: string) =>
+          Effect.acquireRelease(
+            Effect.sync(() => void trace.push(`acquire ${name}`)),
+            () => Effect.sync(() => void trace.push(`release ${name}`))
+          )
+        let full = true
+        const middleware = Layer.mergeAll(
+          Layer.succeed(Outer, (next, input) => Effect.andThen(resource("outer"), next(input))),
+          Layer.succeed(Slot, (next, input) =>
+            Effect.gen(function*() {
+              yield* resource("first of two")
+              if (full) return yield* new NoSlot()
+              yield* resource("second of two")
+              return yield* next(input)
+            }))
+        )
+        const live = Work.toLayer(() => Effect.sync(() => void trace.push("task"))).pipe(Layer.provide(middleware))
+        const worker = yield* startWorker(Worker.layer(TaskGroup.make(Work)).pipe(Layer.provide(live)))
+        const error = yield* Effect.flip(Work.execute({ ok: false }))
+        assert.strictEqual(error._tag, "NoSlot")
+        assert.deepStrictEqual(trace.splice(0), [
+          "acquire outer",
+          "acquire first of two",
+          "release first of two",
+          "release outer"
+        ])
+        full = false
+        yield* Work.execute({ ok: true })
+        assert.deepStrictEqual(trace, [
+          "acquire outer",
+          "acquire first of two",
+          "acquire second of two",
+          "task",
+          "release second of two",
+          "release first of two",
+          "release outer"
+        ])
+        const report = yield* worker.stop
+        assert.deepStrictEqual([report.failure, report.succeeded, report.dead], [undefined, 1, 1])
+      })
+  )
 
   scenario("RT-05 a middleware whose layer fails keeps the worker from starting", () =>
     Effect.gen(function*() {
@@ -280,151 +325,5 @@ describe("failures, skipping, calling twice", () => {
       const error = yield* Effect.flip(startWorker(Worker.layer(TaskGroup.make(Work)).pipe(Layer.provide(live))))
       assert.strictEqual(error._tag, "NoServer")
       assert.strictEqual((yield* record(id)).state, "ready")
-    }))
-
-  scenario("RT-06 a wrap may hand on another payload; what is stored stays as it is, for the retry as well (L8)", () =>
-    Effect.gen(function*() {
-      const seen: Array<string> = []
-      const Greet = Task.make("Greet", {
-        payload: { names: Schema.mutable(Schema.Array(Schema.String)) },
-        error: Broken,
-        retry: Schedule.recurs(1)
-      }).wrap((next, payload, job) =>
-        Effect.suspend(() => {
-          seen.push(`wrap ${job.attempt} ${payload.names.join()}`)
-          payload.names.push("changed in place") // the copy of this attempt
-          return next({ names: [...payload.names, `added by ${job.attempt}`] })
-        })
-      )
-      const live = Greet.toLayer(({ names }) =>
-        Effect.suspend(() => {
-          seen.push(`task ${names.join()}`)
-          return seen.length < 4 ? Effect.fail(new Broken({ at: "first" })) : Effect.void
-        })
-      )
-      const id = yield* Greet.enqueue({ names: ["Ada"] })
-      yield* Worker.launch(Worker.layer(TaskGroup.make(Greet), drain).pipe(Layer.provide(live)))
-      assert.deepStrictEqual(seen, [
-        "wrap 1 Ada",
-        "task Ada,changed in place,added by 1",
-        "wrap 2 Ada",
-        "task Ada,changed in place,added by 2"
-      ])
-      assert.strictEqual((yield* record(id)).envelope.payload, JSON.stringify({ names: ["Ada"] }))
-    }))
-
-  scenario("RT-07 what before returns is what after gets, job by job", () =>
-    Effect.gen(function*() {
-      const seen: Array<string> = []
-      const all = yield* Deferred.make<void>()
-      let running = 0
-      const state = Middleware.make("state", Middleware.hooks({
-        before: (job) => Effect.sync(() => ({ of: job.id })),
-        after: (_exit, before, job) => Effect.sync(() => void seen.push(`${before.of === job.id}`))
-      }))
-      const observer = Middleware.observe({
-        name: "observer",
-        before: (job) => ({ of: job.delivery.envelope.id }),
-        after: (_outcome, before, job) => void seen.push(`observer ${before.of === job.delivery.envelope.id}`)
-      })
-      class Work extends Task.make("Work", { payload: { n: Schema.Number }, middleware: [state] }) {}
-      const live = Work.toLayer(() =>
-        Effect.suspend(() => ++running === 10 ? Effect.asVoid(Deferred.succeed(all, undefined)) : Deferred.await(all))
-      )
-      yield* Work.enqueueMany(Array.from({ length: 10 }, (_, n) => ({ n })))
-      const options = { ...drain, concurrency: 10, middleware: [observer] } as const
-      yield* Worker.launch(Worker.layer(TaskGroup.make(Work), options).pipe(Layer.provide(live)))
-      assert.deepStrictEqual(seen.sort(), [...Array(10).fill("observer true"), ...Array(10).fill("true")])
-    }))
-
-  scenario("FSQS-10 the inner one's before fails: the outer one's after sees that failure, the inner one's does not run, siblings do", () =>
-    Effect.gen(function*() {
-      const trace: Array<string> = []
-      class Outer extends Middleware.Service<Outer>()("t/Outer") {}
-      class Inner extends Middleware.Service<Inner>()("t/Inner", { error: Broken }) {}
-      class Work extends Task.make("Work", { middleware: [Outer, Inner] }) {}
-      const ids: Array<string> = []
-      const middleware = Layer.mergeAll(
-        Layer.succeed(Outer, Middleware.hooks({
-          after: (exit, _, job) => Effect.sync(() => {
-            const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
-            trace.push(`outer after ${ids.indexOf(job.id)} ${error instanceof Broken ? error.at : "success"}`)
-          })
-        })),
-        Layer.succeed(Inner, Middleware.hooks({
-          before: (job) => ids.indexOf(job.id) === 1 ? Effect.fail(new Broken({ at: "before" })) : Effect.void,
-          after: (_exit, _, job) => Effect.sync(() => void trace.push(`inner after ${ids.indexOf(job.id)}`))
-        }))
-      )
-      const live = Work.toLayer(() =>
-        Effect.flatMap(Job.Current, (job) => Effect.sync(() => void trace.push(`task ${ids.indexOf(job.id)}`)))
-      ).pipe(Layer.provide(middleware))
-      ids.push(...yield* Work.enqueueMany([undefined, undefined, undefined]))
-      const report = yield* Worker.launch(
-        Worker.layer(TaskGroup.make(Work), { ...drain, concurrency: 1 }).pipe(Layer.provide(live))
-      )
-      assert.deepStrictEqual(trace, [
-        "task 0",
-        "inner after 0",
-        "outer after 0 success",
-        "outer after 1 before",
-        "task 2",
-        "inner after 2",
-        "outer after 2 success"
-      ])
-      assert.deepStrictEqual([report.succeeded, report.dead], [2, 1])
-      assert.strictEqual((yield* record(ids[1]!)).state, "dead")
-    }))
-
-  scenario("STAR-10 a task's own wrap may replace the outcome; where it does not, the failure comes out as it went in", () =>
-    Effect.gen(function*() {
-      const original = new Broken({ at: "the bottom" })
-      const causes: Array<Cause.Cause<unknown>> = []
-      class Pass extends Middleware.Service<Pass>()("t/Pass") {}
-      const PassLive = Layer.succeed(Pass, (next, input) =>
-        Effect.catchCause(next(input), (cause) => Effect.failCause(cause)))
-      const Kept = Task.make("Kept", { error: Broken, middleware: [Pass] })
-      const Replaced = Task.make("Replaced", { success: Schema.String, error: Broken, middleware: [Pass] })
-        .wrap((next, payload) => Effect.catchTag(next(payload), "Broken", (error) => Effect.succeed(`after ${error.at}`)))
-      const observer = Middleware.observe({
-        name: "observer",
-        after: (outcome) => { if (outcome._tag === "Dead") causes.push(outcome.cause!) }
-      })
-      const live = Layer.mergeAll(
-        Kept.toLayer(() => Effect.fail(original)),
-        Replaced.toLayer(() => Effect.fail(original))
-      ).pipe(Layer.provide(PassLive))
-      const group = TaskGroup.make(Kept, Replaced)
-      yield* startWorker(Worker.layer(group, { middleware: [observer] }).pipe(Layer.provide(live)))
-      assert.strictEqual(yield* Replaced.execute(), "after the bottom")
-      assert.deepStrictEqual(yield* Effect.flip(Kept.execute()), original)
-      assert.lengthOf(causes, 1)
-      assert.lengthOf(causes[0]!.reasons, 1)
-      assert.strictEqual(Cause.squash(causes[0]!), original)
-    }))
-
-  scenario("STAR-11 what an outer wrap sets is visible inside and in forks; what the handler sets is not visible outside", () =>
-    Effect.gen(function*() {
-      const seen: Array<string> = []
-      const Flavour = Context.Reference<string>("t/Flavour", { defaultValue: () => "none" })
-      const look = (where: string) => Effect.map(Flavour, (flavour) => void seen.push(`${where} ${flavour}`))
-      const outer = Middleware.make("outer", (next, input) =>
-        Effect.tap(Effect.provideService(next(input), Flavour, "set outside"), () => look("outside after next:")))
-      class Work extends Task.make("Work", { middleware: [outer] }) {}
-      const live = Work.toLayer(() =>
-        Effect.gen(function*() {
-          yield* look("handler")
-          yield* Job.fork(Effect.andThen(Effect.yieldNow, look("fork")))
-          yield* Effect.provideService(look("further in"), Flavour, "set inside")
-        })
-      )
-      yield* startWorker(Worker.layer(TaskGroup.make(Work)).pipe(Layer.provide(live)))
-      yield* Work.execute()
-      assert.deepStrictEqual(seen, [
-        "handler set outside",
-        "further in set inside",
-        "fork set outside",
-        "outside after next: none"
-      ])
     }))
 })

@@ -1,5 +1,5 @@
 /**
- * Tests that hold on every backend: `scenario` registers one test per engine, under `TestClock`, with a fresh queue each.
+ * Tests that hold on every backend: `scenario` registers one test per engine, under `TestClock`, with a fresh queue.
  * Around that: starting a worker within the test, following its events, and standing between it and its backend.
  */
 import { it } from "@effect/vitest"
@@ -82,8 +82,10 @@ export interface Events {
   readonly all: ReadonlyArray<Worker.Event>
   readonly tags: ReadonlyArray<Worker.Event["_tag"]>
   /** waits until so many events of the tag have come (of that job, if one is given), and returns the last of them */
-  readonly until: (tag: Worker.Event["_tag"], options?: { readonly id?: string; readonly count?: number }) =>
-    Effect.Effect<Worker.Event>
+  readonly until: (
+    tag: Worker.Event["_tag"],
+    options?: { readonly id?: string; readonly count?: number }
+  ) => Effect.Effect<Worker.Event>
 }
 
 /** follows a worker's events from now on */
@@ -133,7 +135,10 @@ export const record = (id: string): Effect.Effect<Capability.JobRecord, BackendE
     }))
 
 /** publishes what no producer would: an envelope as it is */
-export const publishRaw = (envelope: Partial<Envelope> & { readonly id: string; readonly task: string }, queue?: string) =>
+export const publishRaw = (
+  envelope: Partial<Envelope> & { readonly id: string; readonly task: string },
+  queue?: string
+) =>
   Effect.flatMap(Backend, (backend) =>
     backend.publish(queue ?? "default", [{
       envelope: { version: 1, payload: "null", headers: {}, origin: "user", ...envelope }
@@ -143,7 +148,9 @@ export const publishRaw = (envelope: Partial<Envelope> & { readonly id: string; 
 
 export interface Spy {
   /** what was settled, in order, with what the backend answered */
-  readonly settlements: ReadonlyArray<{ readonly id: string; readonly settlement: Settlement; readonly answer: Settled }>
+  readonly settlements: ReadonlyArray<
+    { readonly id: string; readonly settlement: Settlement; readonly answer: Settled }
+  >
   /** what was asked for and what came, claim by claim; `open` is what was claimed and not settled before this claim */
   readonly claims: ReadonlyArray<{
     readonly queue: string
@@ -193,7 +200,8 @@ export const spy = (
           const inner = patch(original, queue)
           return {
             ...inner,
-            take: (max) => counted(Effect.tap(inner.take(max), (taken) => Effect.sync(() => claimed(queue, max, taken)))),
+            take: (max) =>
+              counted(Effect.tap(inner.take(max), (taken) => Effect.sync(() => claimed(queue, max, taken)))),
             settle: (items) =>
               counted(Effect.tap(inner.settle(items), (answers) => Effect.sync(() => settled(items, answers)))),
             exchange: (items, max) =>
@@ -207,4 +215,3 @@ export const spy = (
     }
     return { settlements, claims, batches, calls: () => calls, layer: Layer.succeed(Backend, shape) }
   })
-
