@@ -1,6 +1,6 @@
 /**
- * What `Job.fork` started in one run of the body. The fibers are nobody's children: a fork that ends would take the forks
- * that it made with it, and they belong to the job.
+ * What `Job.fork` started in one run of the body. The fibers are nobody's children: a fork that ends would take the
+ * forks that it made with it, and they belong to the job.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
