@@ -61,7 +61,7 @@ describe("transactional enqueue", () => {
       yield* Effect.exit(sql.withTransaction(Effect.andThen(publish("b"), Effect.fail("no"))))
       yield* publish("c")
       assert.deepStrictEqual(yield* waitingIds, ["a", "c"])
-    }).pipe(Effect.provide(backend()), Effect.scoped))
+    }).pipe(Effect.scoped, Effect.provide(backend())))
 
   it.live("a savepoint that is rolled back takes its enqueues with it, and leaves the others", () =>
     Effect.gen(function*() {
@@ -72,7 +72,7 @@ describe("transactional enqueue", () => {
         yield* sql.withTransaction(publish("kept"))
       }))
       assert.deepStrictEqual(yield* waitingIds, ["outer", "kept"])
-    }).pipe(Effect.provide(backend()), Effect.scoped))
+    }).pipe(Effect.scoped, Effect.provide(backend())))
 
   it.live("a connection that is killed between the enqueue and the commit leaves neither effect nor job", () =>
     Effect.gen(function*() {
@@ -86,7 +86,7 @@ describe("transactional enqueue", () => {
       // nothing is in its way afterwards
       yield* publish("a")
       assert.deepStrictEqual(yield* waitingIds, ["a"])
-    }).pipe(Effect.provide(backend()), Effect.scoped))
+    }).pipe(Effect.scoped, Effect.provide(backend())))
 
   it.live("claims, settlements and looks inside of a transaction are not part of it", () =>
     Effect.gen(function*() {
@@ -107,7 +107,7 @@ describe("transactional enqueue", () => {
         yield* Effect.fail("rolled back")
       })))
       assert.deepStrictEqual((yield* subscription.take(10)).map(({ envelope }) => envelope.id), ["c"])
-    }).pipe(Effect.provide(backend()), Effect.scoped))
+    }).pipe(Effect.scoped, Effect.provide(backend())))
 
   it.live("a transaction that stays open holds up neither claims nor settlements, groups and keys included", () =>
     Effect.gen(function*() {
@@ -138,7 +138,7 @@ describe("transactional enqueue", () => {
       yield* Deferred.succeed(go, undefined)
       yield* Fiber.join(open)
       assert.deepStrictEqual((yield* subscription.take(10)).map(({ envelope }) => envelope.id), ["other"])
-    }).pipe(Effect.provide(backend()), Effect.scoped))
+    }).pipe(Effect.scoped, Effect.provide(backend())))
 
   it.live("jobs of a committed transaction wake who waits", () =>
     Effect.gen(function*() {
@@ -148,7 +148,7 @@ describe("transactional enqueue", () => {
       const taken = yield* Effect.forkChild(receive(subscription))
       yield* sql.withTransaction(publish("a"))
       assert.strictEqual((yield* Fiber.join(taken)).length, 1)
-    }).pipe(Effect.provide(backend({ pollInterval: "1 hour" })), Effect.scoped))
+    }).pipe(Effect.scoped, Effect.provide(backend({ pollInterval: "1 hour" }))))
 })
 
 class Transfer extends Task.make("Transfer", {
@@ -195,7 +195,7 @@ describe("settlement in the handler's transaction", () => {
       assert.deepStrictEqual(yield* entries(name), [1, 2, 3])
       const counts = yield* (yield* Capability.Inspect).counts("default")
       assert.deepStrictEqual(counts, { ready: 0, scheduled: 0, active: 0, dead: 0 })
-    }).pipe(Effect.provide(backend({ schema: name })), Effect.scoped)
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema: name })))
   })
 
   it.live("a handler whose connection is killed leaves no effect, and its job runs again (L4)", () => {
@@ -223,7 +223,7 @@ describe("settlement in the handler's transaction", () => {
       }).pipe(Effect.provide(Worker.layer(TaskGroup.make(Again)).pipe(Layer.provide(live))))
       assert.deepStrictEqual(attempts, [1, 1, 1])
       assert.deepStrictEqual(yield* entries(name), [1])
-    }).pipe(Effect.provide(backend({ schema: name })), Effect.scoped)
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema: name })))
   })
 
   it.live("an owner whose lease was lost commits nothing (L16)", () => {
@@ -255,7 +255,7 @@ describe("settlement in the handler's transaction", () => {
       )
       assert.deepStrictEqual(yield* after.settle([[fresh!.receipt, done]]), ["Settled"])
       assert.deepStrictEqual(yield* after.settle([[fresh!.receipt, done]]), ["Lost"])
-    }).pipe(Effect.provide(backend({ schema: name, lease: "1 second" })), Effect.scoped)
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema: name, lease: "1 second" })))
   })
 
   it.live("a connection that is killed between the settlement and the commit takes both back (L4)", () => {
@@ -276,7 +276,7 @@ describe("settlement in the handler's transaction", () => {
       assert.isTrue(Exit.isFailure(exit))
       assert.deepStrictEqual(yield* entries(name), [])
       assert.deepStrictEqual(yield* subscription.settle([[a!.receipt, done]]), ["Settled"])
-    }).pipe(Effect.provide(backend({ schema: name })), Effect.scoped)
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema: name })))
   })
 
   it.live("a settlement that is rolled back has not happened; one outside of a transaction is refused", () =>
@@ -293,7 +293,7 @@ describe("settlement in the handler's transaction", () => {
         Effect.andThen(transactional.settle(a!.receipt, done), Effect.fail("no"))
       ))
       assert.deepStrictEqual(yield* subscription.settle([[a!.receipt, done]]), ["Settled"])
-    }).pipe(Effect.provide(backend()), Effect.scoped))
+    }).pipe(Effect.scoped, Effect.provide(backend())))
 
   it.live("what fails outside of it after the commit cannot undo it: the job is over and is not run again", () => {
     const name = schema()
@@ -321,6 +321,6 @@ describe("settlement in the handler's transaction", () => {
         Effect.provide(Worker.layer(TaskGroup.make(Outside), { mode: "drain" }).pipe(Layer.provide(live)))
       )
       assert.deepStrictEqual(yield* entries(name), [1, 2])
-    }).pipe(Effect.provide(backend({ schema: name })), Effect.scoped)
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema: name })))
   })
 })

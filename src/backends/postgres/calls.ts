@@ -100,10 +100,7 @@ export const make = Effect.fnUntraced(
       failed
     )
     yield* Effect.mapError(
-      Effect.scoped(Effect.forEach(Array.from({ length: settings.connections }), () => pool.get, {
-        concurrency: "unbounded",
-        discard: true
-      })),
+      Effect.scoped(Effect.forEach(Array.from({ length: settings.connections }), () => pool.get, { discard: true })),
       failed
     )
     return new Calls(settings, pool)

@@ -36,7 +36,11 @@ const lock = 7_721_509_300_641
 
 const script = (names: Names, from: number): ReadonlyArray<string> => [
   // a role without CREATE on the database may still fill a schema that was made for it
-  names.sql(`DO $$ BEGIN IF to_regnamespace('{$schema}') IS NULL THEN CREATE SCHEMA {$schema}; END IF; END $$`),
+  names.sql(
+    `DO $$ BEGIN
+      IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '${names.schema}') THEN CREATE SCHEMA {$schema}; END IF;
+    END $$`
+  ),
   `CREATE TABLE IF NOT EXISTS ${names.sql("{migration}")} (version int4 NOT NULL PRIMARY KEY, at timestamptz NOT NULL)`,
   ...migrations.slice(from).flatMap((statements, i) => [
     ...statements.map(names.sql),
@@ -44,9 +48,15 @@ const script = (names: Names, from: number): ReadonlyArray<string> => [
   ])
 ]
 
-/** all of it as one script, for those who let somebody else run it */
+/** asked of the tables and not of the session's cache, which does not see what others made while we waited for the lock */
+const isThere = (names: Names): string =>
+  `SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE n.nspname = '${names.schema}' AND c.relname = '${names.prefix}migration')`
+
+/** all of it as one script, statements apart by an empty line, for those who let somebody else run it */
 export const text = (names: Names): string =>
-  ["BEGIN", `SELECT pg_advisory_xact_lock(${lock})`, ...script(names, 0), "COMMIT"].map((s) => `${s};\n`).join("\n")
+  ["BEGIN", `SELECT pg_advisory_xact_lock(${lock})`, ...script(names, 0), "COMMIT"]
+    .map((statement) => `${statement.replaceAll(/\n\s*\n/g, "\n")};\n`).join("\n")
 
 interface Settings {
   readonly name: string
@@ -99,7 +109,7 @@ export const migrate = (settings: Settings): Effect.Effect<void, BackendError> =
           `upgrade windlass in this process, or name another schema`
       ))
 
-    const exists = (yield* ask(names.sql("SELECT to_regclass('{migration}') IS NOT NULL")))[0]![0] === true
+    const exists = (yield* ask(isThere(names)))[0]![0] === true
     let at = exists ? yield* Effect.flatMap(versionNow, check) : 0
     if (at < migrations.length) {
       if (!settings.migrate) {
@@ -117,11 +127,7 @@ export const migrate = (settings: Settings): Effect.Effect<void, BackendError> =
       }
       const run = Effect.gen(function*() {
         yield* connection.query(`SELECT pg_advisory_xact_lock(${lock})`, [], false)
-        const rows = yield* connection.queryValues(
-          names.sql("SELECT to_regclass('{migration}') IS NOT NULL"),
-          [],
-          false
-        )
+        const rows = yield* connection.queryValues(isThere(names), [], false)
         at = rows[0]![0] === true
           ? Number(
             (yield* connection.queryValues(names.sql("SELECT coalesce(max(version), 0) FROM {migration}"), [], false))[
