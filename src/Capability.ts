@@ -12,7 +12,7 @@ import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { BackendError, Envelope, Receipt, Settled, Settlement } from "./Backend.ts"
+import type { BackendError, Envelope, Item, Published, Receipt, Settled, Settlement } from "./Backend.ts"
 
 /**
  * Jobs may be enqueued for later.
@@ -256,6 +256,38 @@ export class Leader extends Context.Service<Leader, {
 }>()("windlass/Capability/Leader") {}
 
 /**
+ * What came of moving a cursor. `Stale`: it did not stand where the caller thought, nothing was stored; `at` is where it
+ * stands (undefined: it was never set).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Advanced =
+  | { readonly _tag: "Advanced"; readonly published: ReadonlyArray<Published> }
+  | { readonly _tag: "Stale"; readonly at: number | undefined }
+
+/**
+ * A named time of a queue, kept for good, that moves in one step with a publish: what makes a recurring tick come once,
+ * however many processes look at the clock.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Cursor extends Context.Service<Cursor, {
+  /** where it stands; undefined when it was never set */
+  readonly get: (queue: string, name: string) => Effect.Effect<number | undefined, BackendError>
+  /**
+   * Moves the cursor from where it stands (`from`; undefined when it was never set) to `to`, a whole number, and
+   * publishes the items (none is fine) to its queue: both or neither. Items that are duplicates are answered as
+   * `publish` answers them, and the cursor moves. Asking again after an unknown outcome is safe: it is `Stale` at `to`
+   */
+  readonly advance: (
+    cursor: { readonly queue: string; readonly name: string; readonly from: number | undefined; readonly to: number },
+    items: ReadonlyArray<Item>
+  ) => Effect.Effect<Advanced, BackendError>
+}>()("windlass/Capability/Cursor") {}
+
+/**
  * Jobs that ended as dead are kept and can be run again with their history. A redriven job starts at attempt 1.
  *
  * @category capabilities
@@ -295,4 +327,5 @@ export type AllButTransactional =
   | Cancel
   | Pause
   | Leader
+  | Cursor
   | DeadLetter

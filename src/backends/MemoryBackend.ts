@@ -75,7 +75,8 @@ const make = (options: Options): Effect.Effect<Context.Context<Services>> =>
       keepFailures: Duration.toMillis(options.retention?.failures ?? defaults.retention.failures),
       keepSuccesses: Duration.toMillis(options.retention?.successes ?? defaults.retention.successes)
     })
-    return Context.make(Backend, core(engine, clock, name, limits)).pipe(
+    const backend = core(engine, clock, name, limits)
+    return Context.make(Backend, backend).pipe(
       Context.add(Capability.Delay, { granularityMillis: 1 }),
       Context.add(Capability.Priority, demand.priorities),
       Context.add(Capability.Unique, { scopes: ["started", "finished", "window"] }),
@@ -87,6 +88,7 @@ const make = (options: Options): Effect.Effect<Context.Context<Services>> =>
       Context.add(Capability.Cancel, abilities.cancel(engine, clock)),
       Context.add(Capability.Pause, abilities.pause(engine)),
       Context.add(Capability.Leader, abilities.leader()),
+      Context.add(Capability.Cursor, abilities.cursor(engine, backend.publish)),
       Context.add(Capability.DeadLetter, abilities.deadLetter(engine, clock))
     )
   })

@@ -238,6 +238,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Context.add(Capability.Cancel, abilities.cancel(engine)),
     Context.add(Capability.Pause, abilities.pause(engine)),
     Context.add(Capability.Leader, leader(engine)),
+    Context.add(Capability.Cursor, abilities.cursor(engine)),
     Context.add(Capability.DeadLetter, abilities.deadLetter(engine, reader))
   )
 })

@@ -23,6 +23,7 @@ import * as Capability from "../Capability.ts"
 import * as abilities from "./sqlite/abilities.ts"
 import { connect } from "./sqlite/connect.ts"
 import { core } from "./sqlite/core.ts"
+import { cursor } from "./sqlite/cursor.ts"
 import { Engine } from "./sqlite/engine.ts"
 import { inspect, Reader } from "./sqlite/inspect.ts"
 import { leader } from "./sqlite/leader.ts"
@@ -143,6 +144,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Context.add(Capability.Cancel, abilities.cancel(engine)),
     Context.add(Capability.Pause, abilities.pause(engine)),
     Context.add(Capability.Leader, leader(engine, waits)),
+    Context.add(Capability.Cursor, cursor(engine, limits)),
     Context.add(Capability.DeadLetter, abilities.deadLetter(engine, reader))
   )
 })

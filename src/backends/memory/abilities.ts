@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import type { Shape } from "../../Backend.ts"
 import type * as Capability from "../../Capability.ts"
 import type { Engine } from "./engine.ts"
 import { ended, type Job, record, result, stateOf } from "./job.ts"
@@ -88,6 +89,28 @@ export const leader = (): Context.Service.Shape<typeof Capability.Leader> => {
       })
   }
 }
+
+export const cursor = (engine: Engine, publish: Shape["publish"]): Context.Service.Shape<typeof Capability.Cursor> => ({
+  get: (queue, name) => Effect.sync(() => engine.cursors.get(queue)?.get(name)),
+  advance: ({ from, name, queue, to }, items) =>
+    Effect.suspend(() => {
+      let cursors = engine.cursors.get(queue)
+      if (cursors === undefined) engine.cursors.set(queue, cursors = new Map())
+      const at = cursors.get(name)
+      if (at !== from) return Effect.succeed<Capability.Advanced>({ _tag: "Stale", at })
+      // first, so that nobody else moves it from here; a refused batch puts it back
+      cursors.set(name, to)
+      return Effect.map(publish(queue, items), (published): Capability.Advanced => ({ _tag: "Advanced", published }))
+        .pipe(
+          Effect.onError(() =>
+            Effect.sync(() => {
+              if (at === undefined) cursors.delete(name)
+              else cursors.set(name, at)
+            })
+          )
+        )
+    })
+})
 
 export const deadLetter = (engine: Engine, clock: Clock.Clock): Context.Service.Shape<typeof Capability.DeadLetter> => {
   const dead = (name: string, now: number): ReadonlyArray<Job> => {

@@ -16,6 +16,8 @@ import { Outbox } from "./outbox.ts"
 export class Engine {
   readonly queues = new Map<string, JobQueue>()
   readonly jobs = new Map<string, Job>()
+  /** of queues, by name */
+  readonly cursors = new Map<string, Map<string, number>>()
   readonly settings: Settings
   readonly outbox = new Outbox()
   /** who waits for the end of a job */

@@ -50,6 +50,18 @@ export const pause = (engine: Engine): Context.Service.Shape<typeof Capability.P
   }
 }
 
+export const cursor = ({ calls, publish, queues }: Engine): Context.Service.Shape<typeof Capability.Cursor> => {
+  const sql = calls.sql("SELECT (SELECT at::float8 FROM {cursor} WHERE queue = $1::int4 AND name = $2::text)")
+  return {
+    get: (name, cursor) =>
+      Effect.flatMap(queues.lookUp(name), (queue) =>
+        queue === undefined
+          ? Effect.undefined
+          : Effect.map(calls.one<number | null>("cursor", sql, [number(queue), cursor]), (at) => at ?? undefined)),
+    advance: (cursor, items) => Effect.suspend(() => publish.advance(cursor, items))
+  }
+}
+
 export const deadLetter = (engine: Engine, reader: Reader): Context.Service.Shape<typeof Capability.DeadLetter> => {
   const { calls, queues } = engine
   const retrySql = calls.sql(

@@ -12,6 +12,7 @@ import { reserve } from "./calls.ts"
 import { fromCause, refusal, stateOf } from "./errors.ts"
 import type { Names } from "./names.ts"
 import { abilities } from "./sql/abilities.ts"
+import { cursor } from "./sql/cursor.ts"
 import { exchange } from "./sql/exchange.ts"
 import { groups } from "./sql/groups.ts"
 import { hold } from "./sql/hold.ts"
@@ -25,7 +26,8 @@ import { tables } from "./sql/tables.ts"
  * version calls stays as long as that version may run beside a newer one.
  */
 export const migrations: ReadonlyArray<ReadonlyArray<string>> = [
-  [...tables, ...publish, ...groups, ...move, ...settle, ...exchange, ...hold, ...abilities]
+  [...tables, ...publish, ...groups, ...move, ...settle, ...exchange, ...hold, ...abilities],
+  cursor
 ]
 
 /** the oldest server that this is written for */
@@ -178,7 +180,8 @@ const used = [
   "ended",
   "history",
   "session",
-  "leader"
+  "leader",
+  "cursor"
 ]
 
 /** what a role needs that only uses the queue */

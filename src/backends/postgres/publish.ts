@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { BackendError, Item, Limits, Published } from "../../Backend.ts"
+import type { Advanced, Cursor } from "../../Capability.ts"
 import type { Calls, Row } from "./calls.ts"
 import { fromCause } from "./errors.ts"
 import type { Hints } from "./hints.ts"
@@ -19,6 +20,8 @@ import { topicOf, type Wake } from "./wake.ts"
 const stored: Published = { _tag: "Stored" }
 const skipped: Published = { _tag: "Skipped" }
 
+const advanceCasts = "$1::text, $2::int8, $3::int8, $4::int4, $5::text[], $6::text[], $7::int4[], $8::text[], " +
+  "$9::text[], $10::text[], $11::jsonb, $12::text"
 const casts = "$1::int4, $2::text[], $3::text[], $4::int4[], $5::text[], $6::text[], $7::text[], $8::jsonb, $9::text"
 
 export class Publish {
@@ -30,6 +33,7 @@ export class Publish {
   private readonly limits: Limits
   private readonly each: string
   private readonly whole: string
+  private readonly moved: string
 
   constructor(parts: {
     readonly calls: Calls
@@ -48,6 +52,7 @@ export class Publish {
     this.limits = parts.limits
     this.each = calls.sql(`SELECT * FROM {publish}(${casts})`)
     this.whole = calls.sql(`SELECT * FROM {publish_whole}(${casts})`)
+    this.moved = calls.sql(`SELECT * FROM {advance}(${advanceCasts})`)
   }
 
   publish(
@@ -78,26 +83,60 @@ export class Publish {
                 )
             ))
     )
-    return Effect.flatMap(answers, (answers) => {
-      const wrong = misled(items, answers)
-      if (wrong.length === 0) return Effect.succeed(answers)
-      if (atomic) return Effect.succeed(answers.map((answer, i) => wrong.includes(i) ? skipped : answer))
-      return Effect.map(
-        this.publish(name, wrong.map((i) => items[i]!), false),
-        (again) => answers.map((answer, i) => wrong.includes(i) ? again[wrong.indexOf(i)]! : answer)
-      )
-    })
+    return Effect.flatMap(answers, (answers) => this.corrected(name, items, answers, atomic))
+  }
+
+  /** moves a cursor and stores the items, both or neither; on a connection of its own, in no transaction of the caller */
+  advance(
+    { from, name: cursor, queue: name, to }: Parameters<Cursor["Service"]["advance"]>[0],
+    items: ReadonlyArray<Item>
+  ): Effect.Effect<Advanced, BackendError> {
+    const refused = publishRefused(this.calls.name, this.limits, name, items, Date.now())
+    if (refused !== undefined) return Effect.fail(refused)
+    const place = [cursor, from === undefined ? null : number(from), number(to)]
+    return Effect.flatMap(
+      items.length === 0 ? this.queues.number(name) : this.queues.ready(name, items),
+      (queue) =>
+        Effect.flatMap(this.alone(this.moved, queue, items, place), ([first, ...rows]): Effect.Effect<
+          Advanced,
+          BackendError
+        > => {
+          const [what, at] = first!
+          if (what === -2) return Effect.succeed({ _tag: "Stale", at: at === null ? undefined : Number(at) })
+          return Effect.map(
+            this.corrected(name, items, answer(items, rows, false), false),
+            (published) => ({ _tag: "Advanced", published })
+          )
+        })
+    )
+  }
+
+  private corrected(
+    name: string,
+    items: ReadonlyArray<Item>,
+    answers: ReadonlyArray<Published>,
+    atomic: boolean
+  ): Effect.Effect<ReadonlyArray<Published>, BackendError> {
+    const wrong = misled(items, answers)
+    if (wrong.length === 0) return Effect.succeed(answers)
+    if (atomic) return Effect.succeed(answers.map((answer, i) => wrong.includes(i) ? skipped : answer))
+    return Effect.map(
+      this.publish(name, wrong.map((i) => items[i]!), false),
+      (again) => answers.map((answer, i) => wrong.includes(i) ? again[wrong.indexOf(i)]! : answer)
+    )
   }
 
   private alone(
     sql: string,
     queue: number,
-    items: ReadonlyArray<Item>
+    items: ReadonlyArray<Item>,
+    before: ReadonlyArray<unknown> = []
   ): Effect.Effect<ReadonlyArray<Row>, BackendError> {
     return Effect.suspend(() => {
       const topic = topicOf.queue(queue)
+      const hint = items.length === 0 ? null : this.hints.now(topic)
       return Effect.map(
-        this.calls.run("publish", sql, parametersOf(queue, items, this.hints.now(topic))),
+        this.calls.run("publish", sql, [...before, ...parametersOf(queue, items, hint)]),
         (rows) => {
           this.wake.signal(topic)
           return rows

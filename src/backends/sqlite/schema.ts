@@ -123,5 +123,13 @@ export const migrations: ReadonlyArray<string> = [
   CREATE TABLE leader (
     name TEXT PRIMARY KEY, holder TEXT, epoch INTEGER NOT NULL, expires INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
+  `,
+
+  `
+  -- named times that move together with a publish
+  CREATE TABLE cursor (
+    queue INTEGER NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY (queue, name)
+  ) STRICT, WITHOUT ROWID;
   `
 ]

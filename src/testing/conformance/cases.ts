@@ -5,6 +5,7 @@
  */
 import { cancel } from "./cases/cancel.ts"
 import { core } from "./cases/core.ts"
+import { cursor } from "./cases/cursor.ts"
 import { deadLetter } from "./cases/deadLetter.ts"
 import { delay } from "./cases/delay.ts"
 import { fence } from "./cases/fence.ts"
@@ -37,6 +38,7 @@ export const all: ReadonlyArray<Case> = [
   ...pause,
   ...deadLetter,
   ...leader,
+  ...cursor,
   ...transactional,
   ...load,
   ...random

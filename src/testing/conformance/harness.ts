@@ -71,6 +71,7 @@ export const capabilities = {
   Cancel: Capability.Cancel,
   Pause: Capability.Pause,
   Leader: Capability.Leader,
+  Cursor: Capability.Cursor,
   DeadLetter: Capability.DeadLetter
 } as const
 

@@ -11,7 +11,8 @@ import { entry } from "./planner.ts"
 const extra = `jsonb_to_recordset(p_extra) AS e(
   n int4, due int8, after int8, rank int2, grp text, ukey text, until text, lasts int8, keep int8)`
 
-const parameters = `p_queue int4, p_ids text[], p_tasks text[], p_versions int4[], p_origins text[], p_headers text[],
+export const parameters =
+  `p_queue int4, p_ids text[], p_tasks text[], p_versions int4[], p_origins text[], p_headers text[],
   p_payloads text[], p_extra jsonb, p_hint text`
 
 const items = "unnest(v_nums, p_ids, p_tasks, p_versions, p_origins, p_headers, p_payloads)"
