@@ -87,7 +87,7 @@ export interface State {
 }
 
 /** @internal */
-export const monotonic = (state: State): number => Number(state.clock.currentTimeNanosUnsafe()) / 1e6
+export const monotonic = (state: State): number => Number(state.clock.monotonicTimeNanosUnsafe()) / 1e6
 
 /** Slots of the worker became free: lanes that wait for one look again. @internal */
 export const freed = (state: State): void => {
