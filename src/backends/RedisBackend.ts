@@ -45,6 +45,7 @@ import { leader } from "./redis/leader.ts"
 import { priorities, whole } from "./redis/limits.ts"
 import { Listen } from "./redis/listen.ts"
 import { sweep } from "./redis/maintenance.ts"
+import { cursor } from "./redis/publish.ts"
 import { Queues } from "./redis/queues.ts"
 import { results } from "./redis/results.ts"
 import { check } from "./redis/server.ts"
@@ -157,6 +158,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Context.add(Capability.Cancel, abilities.cancel(engine)),
     Context.add(Capability.Pause, abilities.pause(engine)),
     Context.add(Capability.Leader, leader(engine)),
+    Context.add(Capability.Cursor, cursor(engine)),
     Context.add(Capability.DeadLetter, abilities.deadLetter(engine, reader))
   )
 })

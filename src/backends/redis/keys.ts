@@ -20,6 +20,7 @@
  * | `dead` | sorted set | by number; ids of the dead letters |
  * | `kept` | sorted set | by the time at which an ended job is forgotten; id |
  * | `wake` | sorted set | one member while there is something ready: who waits takes it with `BZPOPMIN` |
+ * | `cursor` | hash | name of a cursor -> where it stands |
  *
  * @since 0.1.0
  */
@@ -41,7 +42,8 @@ export const names = [
   "end",
   "dead",
   "kept",
-  "wake"
+  "wake",
+  "cursor"
 ] as const
 
 export type Name = (typeof names)[number]

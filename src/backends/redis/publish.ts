@@ -3,8 +3,10 @@
  *
  * @since 0.1.0
  */
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { BackendError, Item, Published } from "../../Backend.ts"
+import type { Advanced, Cursor } from "../../Capability.ts"
 import type { Engine } from "./engine.ts"
 import { publishRefused } from "./limits.ts"
 import { write } from "./record.ts"
@@ -16,6 +18,13 @@ const skipped: Published = { _tag: "Skipped" }
 const toPublished = (answer: string): Published =>
   answer === "" ? stored : answer === "s" ? skipped : { _tag: "Duplicate", existing: answer.slice(1) }
 
+/** the arguments of a publish */
+const argsOf = (items: ReadonlyArray<Item>, atomic: boolean): Array<string> => {
+  const args: Array<string> = [atomic ? "1" : "0"]
+  for (const item of items) write(item, args)
+  return args
+}
+
 export const publish = (
   { calls, limits, queues, wake }: Engine,
   queue: string,
@@ -26,13 +35,37 @@ export const publish = (
     const refused = publishRefused(calls.name, limits, queue, items, Date.now())
     if (refused !== undefined) return Effect.fail(refused)
     if (items.length === 0) return Effect.succeed([])
-    const args: Array<string> = [atomic ? "1" : "0"]
-    for (const item of items) write(item, args)
     return Effect.map(
-      Effect.andThen(queues.register(queue), calls.run<ReadonlyArray<string>>("publish", "publish", queue, args)),
+      Effect.andThen(
+        queues.register(queue),
+        calls.run<ReadonlyArray<string>>("publish", "publish", queue, argsOf(items, atomic))
+      ),
       (answers) => {
         wake.signal(topicOf.queue(queue))
         return answers.map(toPublished)
       }
     )
   })
+
+type Moved = readonly [moved: 1, answers: ReadonlyArray<string>] | readonly [moved: 0, at: string]
+
+const positionOf = (at: string | null): number | undefined => at === null || at === "" ? undefined : Number(at)
+
+export const cursor = ({ calls, limits, queues, wake }: Engine): Context.Service.Shape<typeof Cursor> => ({
+  get: (queue, name) =>
+    Effect.map(calls.send<string | null>("cursor", "HGET", calls.keys.key(queue, "cursor"), name), positionOf),
+  advance: ({ from, name, queue, to }, items) =>
+    Effect.suspend(() => {
+      const refused = publishRefused(calls.name, limits, queue, items, Date.now())
+      if (refused !== undefined) return Effect.fail(refused)
+      const args = [name, from === undefined ? "" : String(from), String(to), ...argsOf(items, false)]
+      return Effect.map(
+        Effect.andThen(queues.register(queue), calls.run<Moved>("cursor", "advance", queue, args)),
+        (moved): Advanced => {
+          if (moved[0] === 0) return { _tag: "Stale", at: positionOf(moved[1]) }
+          if (items.length > 0) wake.signal(topicOf.queue(queue))
+          return { _tag: "Advanced", published: moved[1].map(toPublished) }
+        }
+      )
+    })
+})

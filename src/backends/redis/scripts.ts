@@ -12,7 +12,7 @@ import * as Inspect from "./lua/inspect.ts"
 import * as Leader from "./lua/leader.ts"
 import * as Operations from "./lua/operations.ts"
 import { place } from "./lua/place.ts"
-import { publish } from "./lua/publish.ts"
+import { advance, publish, publishAll } from "./lua/publish.ts"
 
 export interface Script {
   readonly lua: string
@@ -28,7 +28,8 @@ const whole = [base, place, keys, ending]
 
 /** of one queue: they get all of its keys */
 export const scripts = {
-  publish: script(...whole, publish),
+  publish: script(...whole, publish, publishAll),
+  advance: script(...whole, publish, advance),
   exchange: script(...whole, Exchange.settle, Exchange.claim, Exchange.exchange),
   extend: script(base, Operations.extend),
   cancel: script(...whole, Operations.cancel),
