@@ -10,6 +10,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Capability from "windlass/Capability"
 import * as Decide from "windlass/Decide"
 import * as Enqueue from "windlass/Enqueue"
+import * as Job from "windlass/Job"
 import * as Middleware from "windlass/Middleware"
 import { type Outcome, toSettlement } from "windlass/Outcome"
 import * as Task from "windlass/Task"
@@ -192,6 +193,35 @@ describe("what an outcome costs", () => {
         assert.deepInclude(dead, { _tag: "windlass/Dead", reason: "failed" })
       })
   )
+
+  scenario("a run that was asked to abort and then fails is aborted: neither retried nor dead", () =>
+    Effect.gen(function*() {
+      const stopped = Effect.repeat(Effect.andThen(Effect.yieldNow, Job.isStopping), { until: (stopping) => stopping })
+      class Late extends Middleware.Service<Late>()("t/Late", { error: Broken }) {}
+      const LateLive = Layer.succeed(
+        Late,
+        Middleware.hooks({ after: () => Effect.andThen(stopped, Effect.fail(new Broken({ at: "after" }))) })
+      )
+      class Retries extends Task.make("Retries", { middleware: [Late], retry: Schedule.spaced("1 hour") }) {}
+      class Once extends Task.make("Once", { middleware: [Late] }) {}
+      const both = Layer.mergeAll(Retries.toLayer(() => Effect.void), Once.toLayer(() => Effect.void))
+        .pipe(Layer.provide(LateLive))
+      const outcomes: Array<string> = []
+      const observer = Middleware.observe({ name: "o", after: (outcome) => void outcomes.push(outcome._tag) })
+      const worker = yield* startWorker(
+        Worker.layer(TaskGroup.make(Retries, Once), { middleware: [observer] }).pipe(Layer.provide(both))
+      )
+      const events = yield* follow(worker)
+      for (const task of [Retries, Once]) {
+        const id = yield* task.enqueue()
+        yield* events.until("Started", { id })
+        assert.strictEqual(yield* (yield* Capability.Cancel).request(id), "Requested")
+        yield* events.until("Aborted", { id })
+        assert.deepInclude(yield* record(id), { state: "aborted", attempt: 1 })
+      }
+      // the worker decides that, not only the backend
+      assert.deepStrictEqual(outcomes, ["Aborted", "Aborted"])
+    }))
 
   scenario("cancelled before it ran: aborted, no attempt spent, the unique key is free", () =>
     Effect.gen(function*() {
