@@ -17,6 +17,7 @@ import * as abilities from "./memory/abilities.ts"
 import { core } from "./memory/core.ts"
 import * as demand from "./memory/demand.ts"
 import { Engine } from "./memory/engine.ts"
+import { only, type Profile, profiles, type Rules, type ServicesOf } from "./memory/profiles.ts"
 
 /**
  * - `lease`: how long a delivery stays with its owner unless it is extended; 30 seconds when absent.
@@ -66,19 +67,41 @@ export const defaults = {
  */
 export type Services = Backend | Capability.AllButTransactional
 
-const make = (options: Options): Effect.Effect<Context.Context<Services>> =>
+/**
+ * The engines that the memory backend can pose as.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Engines = keyof typeof profiles
+
+/**
+ * What the memory backend supplies when it poses as another engine: what that engine's layer supplies, but for
+ * `Transactional`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type As<Name extends Engines> = ServicesOf<(typeof profiles)[Name]["abilities"][number]>
+
+const rules: Rules = { priorities: demand.priorities }
+
+const make = (
+  options: Options,
+  posing: { readonly name: string; readonly limits: Limits; readonly rules: Rules } = { ...defaults, rules }
+): Effect.Effect<Context.Context<Services>> =>
   Effect.map(Clock.clockWith(Effect.succeed), (clock) => {
-    const name = options.name ?? defaults.name
-    const limits: Limits = { ...defaults.limits, ...options.limits }
+    const name = options.name ?? posing.name
+    const limits: Limits = { ...posing.limits, ...options.limits }
     const engine = new Engine({
       lease: Duration.toMillis(options.lease ?? defaults.lease),
       keepFailures: Duration.toMillis(options.retention?.failures ?? defaults.retention.failures),
       keepSuccesses: Duration.toMillis(options.retention?.successes ?? defaults.retention.successes)
     })
-    const backend = core(engine, clock, name, limits)
+    const backend = core(engine, clock, name, limits, posing.rules)
     return Context.make(Backend, backend).pipe(
-      Context.add(Capability.Delay, { granularityMillis: 1 }),
-      Context.add(Capability.Priority, demand.priorities),
+      Context.add(Capability.Delay, { granularityMillis: posing.rules.granularityMillis ?? 1 }),
+      Context.add(Capability.Priority, posing.rules.priorities),
       Context.add(Capability.Unique, { scopes: ["started", "finished", "window"] }),
       Context.add(Capability.Groups, { ordered: true }),
       Context.add(Capability.AtomicBatch, { max: limits.publishBatch }),
@@ -108,7 +131,7 @@ export const layerWith = (options: Options): Layer.Layer<Services> => Layer.effe
  * @since 0.1.0
  */
 export const layerConfig = (options: Config.Wrap<Options>): Layer.Layer<Services, Config.ConfigError> =>
-  Layer.effectContext(Effect.flatMap(Config.unwrap(options), make))
+  Layer.effectContext(Effect.flatMap(Config.unwrap(options), (options) => make(options)))
 
 /**
  * The memory backend as it is by default.
@@ -117,3 +140,26 @@ export const layerConfig = (options: Config.Wrap<Options>): Layer.Layer<Services
  * @since 0.1.0
  */
 export const layer: Layer.Layer<Services> = layerWith({})
+
+/**
+ * The memory backend posing as another engine, so that a test fails where production would: it supplies the capabilities
+ * that the engine has, so an option that the engine lacks does not compile, and carries what the engine carries by default
+ * (`limits` for those who set others there): payload, delays, batches, priorities, granularity, the texts that it can store.
+ * It calls itself by the engine's name. Jobs live in memory and time is the `Clock`'s all the same.
+ *
+ * A posed Postgres has no `Transactional`: there is no database whose transaction could be joined. What needs it does not
+ * compile here, and is tested on the real one.
+ *
+ * ```ts
+ * program.pipe(Effect.provide(MemoryBackend.as("postgres", { limits: { payloadBytes: 64 * 1024 } })))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const as = <const Name extends Engines>(engine: Name, options: Options = {}): Layer.Layer<As<Name>> => {
+  const profile: Profile = profiles[engine]
+  return Layer.effectContext(
+    Effect.map(make(options, { name: engine, ...profile }), (context) => only(profile.abilities, Backend, context))
+  )
+}

@@ -11,12 +11,15 @@ import * as Stream from "effect/Stream"
 import type { BackendError, Limits, Receipt, Settlement, Shape, Subscription } from "../../Backend.ts"
 import * as demand from "./demand.ts"
 import type { Engine } from "./engine.ts"
+import * as grain from "./grain.ts"
+import type { Rules } from "./profiles.ts"
 import * as waiting from "./waiting.ts"
 
 /** hints that nobody reads are dropped, oldest first: the lease's `extend` says the same */
 const abortHints = 1024
 
-export const core = (engine: Engine, clock: Clock.Clock, name: string, limits: Limits): Shape => {
+export const core = (engine: Engine, clock: Clock.Clock, name: string, limits: Limits, rules: Rules): Shape => {
+  const { granularityMillis } = rules
   const now = () => clock.currentTimeMillisUnsafe()
 
   const attempt = <A>(refused: () => BackendError | undefined, run: () => A): Effect.Effect<A, BackendError> =>
@@ -36,7 +39,8 @@ export const core = (engine: Engine, clock: Clock.Clock, name: string, limits: L
     const work = waiting.forWork(queue, clock)
     const refusal = (operation: string) => isOpen() ? undefined : demand.closed(name, operation, queueName)
     const take = (max: number) => engine.take(queue, Math.min(max, limits.takeBatch), owner, now())
-    const settle = (items: ReadonlyArray<readonly [Receipt, Settlement]>) => engine.settle(items, now())
+    const settle = (items: ReadonlyArray<readonly [Receipt, Settlement]>) =>
+      engine.settle(granularityMillis === undefined ? items : grain.settlements(items, granularityMillis), now())
     const tooMany = (items: ReadonlyArray<unknown>) => demand.settleRefused(name, limits, items.length)
     return {
       lease: {
@@ -66,8 +70,12 @@ export const core = (engine: Engine, clock: Clock.Clock, name: string, limits: L
     declare: (queue) => Effect.sync(() => void engine.queue(queue)),
     publish: (queue, items, options) =>
       attempt(
-        () => demand.refused(name, limits, queue, items, now()),
-        () => engine.publish(queue, items, options?.atomic === true, now())
+        () => demand.refused(name, limits, rules, queue, items, now()),
+        () => {
+          const at = now()
+          const exact = granularityMillis === undefined ? items : grain.items(items, granularityMillis, at)
+          return engine.publish(queue, exact, options?.atomic === true, at)
+        }
       ),
     subscribe: Effect.fnUntraced(function*(queue, { worker }) {
       let open = true

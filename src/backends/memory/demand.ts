@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { BackendError, type Envelope, type Item, type Limits } from "../../Backend.ts"
+import type { Rules } from "./profiles.ts"
 
 export const priorities = { min: -32_768, max: 32_767 } as const
 
@@ -37,12 +38,36 @@ const fits = (envelope: Envelope, limit: number): boolean => {
   return units * 3 <= limit || (units <= limit && bytesOf(envelope) <= limit)
 }
 
+/** what the text engines that check them cannot store: NUL, and halves of surrogate pairs */
+const illFormed = /\0|\p{Surrogate}/u
+
+const misspelt = (
+  { envelope, group, unique }: Item,
+  { longestName }: NonNullable<Rules["texts"]>
+): string | undefined => {
+  if (illFormed.test(envelope.payload)) {
+    return "a payload with a NUL character or half a surrogate pair, which cannot be stored as text: encode it"
+  }
+  const bad = (text: string | undefined) => text !== undefined && (text.length > longestName || illFormed.test(text))
+  const name = bad(envelope.id)
+    ? "an id"
+    : bad(envelope.task)
+    ? "a task"
+    : bad(group)
+    ? "a group"
+    : bad(unique?.key)
+    ? "a unique key"
+    : undefined
+  return name && `${name} that cannot be indexed: up to ${longestName} characters, none of them NUL`
+}
+
 const refuse = (backend: string, operation: string, message: string): BackendError =>
   new BackendError({ backend, operation, message, retryable: false, outcome: "NotApplied" })
 
 export const refused = (
   backend: string,
   limits: Limits,
+  { lastTime, priorities, texts }: Rules,
   queue: string,
   items: ReadonlyArray<Item>,
   now: number
@@ -55,7 +80,8 @@ export const refused = (
         `publish them in several batches`
     )
   }
-  for (const { due, envelope, keepResult, priority, unique } of items) {
+  for (const item of items) {
+    const { due, envelope, keepResult, priority, unique } = item
     const job = `job ${envelope.id} of task ${envelope.task}`
     if (!fits(envelope, limits.payloadBytes)) {
       return refuse(
@@ -65,6 +91,8 @@ export const refused = (
           `store the payload elsewhere and enqueue a reference to it, or raise limits.payloadBytes`
       )
     }
+    const text = texts === undefined ? undefined : misspelt(item, texts)
+    if (text !== undefined) return refuse(backend, "publish", `${job} has ${text}`)
     const delay = due === undefined ? 0 : due._tag === "After" ? due.millis : due.time - now
     // negated, so that NaN is refused as well
     if (!(delay <= limits.delayMillis)) {
@@ -73,6 +101,9 @@ export const refused = (
         "publish",
         `${job} is delayed by ${delay} ms, the ${backend} backend delays up to ${limits.delayMillis} ms`
       )
+    }
+    if (due !== undefined && lastTime !== undefined && !(delay + now <= lastTime)) {
+      return refuse(backend, "publish", `${job} is due at ${delay + now} ms, which is no date`)
     }
     if (
       priority !== undefined &&
