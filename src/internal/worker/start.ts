@@ -39,6 +39,8 @@ export const start = (worker: State, lane: Lane, delivery: Delivery): void => {
   const exit = fiber.pollUnsafe()
   if (exit !== undefined) return end(worker, lane, run, exit)
   run.root = fiber
+  // asked for within its first synchronous stretch
+  if (run.stopping !== undefined && run.stopping !== "timeout") fiber.interruptUnsafe()
   if (task?.runTimeout !== undefined) watch(worker, lane, run, task.runTimeout)
   fiber.addObserver((exit) => end(worker, lane, run, exit))
 }
