@@ -67,8 +67,9 @@ import { Wake } from "./postgres/wake.ts"
  *   than 250 milliseconds while it does not hear announcements. After activity it looks within 5 milliseconds.
  * - `connections`: for calls, at least 2; 4 when absent.
  * - `lease`: how long a delivery stays with its owner unless it is extended, at least 1 second; 30 seconds when absent.
- * - `statementTimeout`: after which the server gives a call up; a third of the lease, and no more than 10 seconds, when
- *   absent. `false` leaves it to the server's own setting.
+ * - `statementTimeout`: after which the server gives a call up; a sixth of the lease, and no more than 5 seconds, when
+ *   absent. `false` leaves it to the server's own setting. A server that says nothing at all is given up half as much
+ *   later.
  * - `retention`: how long an ended job stays inspectable. `failures` (dead and aborted jobs): 7 days when absent.
  *   `successes` (succeeded and discarded jobs): not at all when absent. A job whose result was asked for stays at least
  *   as long as its result.
@@ -179,7 +180,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const names = Names.make(options.schema ?? defaults.schema, options.prefix ?? defaults.prefix)
   const statementTimeout = options.statementTimeout === false
     ? undefined
-    : millis(options.statementTimeout, Duration.millis(Math.min(10_000, lease / 3)))
+    : millis(options.statementTimeout, Duration.millis(Math.min(5_000, lease / 6)))
   const config = configOf(client, name, statementTimeout)
   const limits: Limits = { ...defaults.limits, ...options.limits }
   const retention = {

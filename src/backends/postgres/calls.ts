@@ -9,6 +9,7 @@ import * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as PgPool from "@effect/sql-pg/PgPool"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
@@ -45,7 +46,10 @@ export class Calls {
     this.config = settings.config
     this.pool = pool
     // the server's own time-out comes first, whenever there is an answer at all
-    this.deadline = (settings.statementTimeout ?? 30_000) + 5_000
+    const { statementTimeout } = settings
+    this.deadline = statementTimeout === undefined
+      ? 30_000
+      : statementTimeout + Math.min(5_000, 500 + statementTimeout / 2)
   }
 
   /** the text of a statement, with the names of this backend in it */
@@ -67,14 +71,31 @@ export class Calls {
     return Effect.map(this.run(operation, sql, params), (rows) => rows[0]?.[0] as A)
   }
 
+  /** as `run`, for calls whose answer may be thrown away: who is interrupted waits no longer, and the call goes on */
+  loosely(
+    operation: string,
+    sql: string,
+    params: ReadonlyArray<unknown>
+  ): Effect.Effect<ReadonlyArray<Row>, BackendError> {
+    return Effect.flatMap(Effect.forkDetach(this.run(operation, sql, params), { startImmediately: true }), Fiber.join)
+  }
+
   private attempt<A>(
     operation: string,
     call: Effect.Effect<A, SqlError>,
     n: number
   ): Effect.Effect<A, BackendError> {
-    const bounded = Effect.timeoutOrElse(call, {
-      duration: this.deadline,
-      orElse: () => Effect.fail(silence(this.name, operation, this.deadline))
+    // ending a call takes the client a few seconds when the server is silent: nobody waits for that
+    const bounded = Effect.flatMap(Effect.forkDetach(call, { startImmediately: true }), (fiber) => {
+      const exit = fiber.pollUnsafe()
+      return exit ?? Effect.timeoutOrElse(Fiber.join(fiber), {
+        duration: this.deadline,
+        orElse: () =>
+          Effect.andThen(
+            Effect.forkDetach(Fiber.interrupt(fiber)),
+            Effect.fail(silence(this.name, operation, this.deadline))
+          )
+      })
     })
     return Effect.uninterruptible(Effect.catchCause(bounded, (cause): Effect.Effect<A, BackendError> => {
       const error = Cause.findErrorOption(cause)

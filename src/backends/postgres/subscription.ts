@@ -190,7 +190,7 @@ const extend = (
     const fences = receipts.map(fenceOf)
     const known = fences.filter((fence) => fence !== undefined)
     return Effect.map(
-      calls.run("extend", sql, [
+      calls.loosely("extend", sql, [
         number(by.session),
         by.worker,
         number(by.lease),
