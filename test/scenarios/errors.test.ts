@@ -3,6 +3,7 @@ import { assert, describe } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -200,40 +201,46 @@ describe("failures, skipping, calling twice", () => {
     () =>
       Effect.gen(function*() {
         const log: Array<string> = []
-        const entered = yield* Deferred.make<void>()
-        const Loose = Task.make("Loose").wrap((next, payload) =>
-          Effect.gen(function*() {
-            yield* Effect.forkChild(next(payload), { startImmediately: true })
-            yield* Deferred.await(entered) // so that the body is really under way
-          })
+        const outer = Middleware.make(
+          "outer",
+          Middleware.hooks({ after: (exit) => Effect.sync(() => void log.push(`outer ${exit._tag}`)) })
         )
-        const Joined = Task.make("Joined").wrap((next, payload) =>
-          Effect.flatMap(
-            Effect.forkChild(next(payload)),
-            (fiber) => Effect.andThen(Effect.yieldNow, fiber.pollUnsafe() ?? Effect.never)
+        /** forks next, waits until the body is under way, and succeeds */
+        const loose = (name: "Child" | "Detached", fork: typeof Effect.forkChild | typeof Effect.forkDetach) => {
+          const entered = Deferred.makeUnsafe<void>()
+          const task = Task.make(name, { middleware: [outer] }).wrap((next, payload) =>
+            Effect.andThen(fork(next(payload), { startImmediately: true }), Deferred.await(entered))
           )
-        )
-        const live = Layer.mergeAll(
-          Loose.toLayer(() =>
+          const live = task.toLayer(() =>
             Effect.onExit(
               Effect.andThen(Deferred.succeed(entered, undefined), Effect.never),
-              (exit) => Effect.sync(() => log.push(`body ${exit._tag}`))
+              (exit) => Effect.andThen(Effect.yieldNow, Effect.sync(() => log.push(`body ${exit._tag}`)))
             )
-          ),
-          Joined.toLayer(() => Effect.sync(() => void log.push("joined")))
+          )
+          return { task, live }
+        }
+        const child = loose("Child", Effect.forkChild)
+        const detached = loose("Detached", Effect.forkDetach)
+        const Joined = Task.make("Joined", { middleware: [outer] }).wrap((next, payload) =>
+          Effect.flatMap(Effect.forkChild(next(payload)), (fiber) => Fiber.join(fiber))
         )
+        const joined = Joined.toLayer(() => Effect.sync(() => void log.push("joined")))
         const watched = yield* spy((subscription) => ({
           ...subscription,
           exchange: (items, max) =>
             Effect.andThen(Effect.sync(() => log.push("settle")), subscription.exchange(items, max))
         }))
-        const id = yield* Loose.enqueue()
+        const ids = [yield* child.task.enqueue(), yield* detached.task.enqueue(), yield* Joined.enqueue()]
         yield* Worker.launch(
-          Worker.layer(TaskGroup.make(Loose, Joined), drain).pipe(Layer.provide(live), Layer.provide(watched.layer))
+          Worker.layer(TaskGroup.make(child.task, detached.task, Joined), { ...drain, concurrency: 1 }).pipe(
+            Layer.provide([child.live, detached.live, joined]),
+            Layer.provide(watched.layer)
+          )
         )
-        // the forked run was interrupted, and its finalizers ran, before anything was settled; the wrap succeeded
-        assert.deepStrictEqual(log, ["body Failure", "settle"])
-        assert.strictEqual((yield* record(id)).state, "succeeded")
+        // a forked run is interrupted, and its finalizers run, before anything outside goes on; the wrap succeeded
+        const loosely = ["body Failure", "outer Success", "settle"]
+        assert.deepStrictEqual(log, [...loosely, ...loosely, "joined", "outer Success", "settle"])
+        for (const id of ids) assert.strictEqual((yield* record(id)).state, "succeeded")
       })
   )
 
