@@ -21,6 +21,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Backend, BackendError } from "./Backend.ts"
+import type * as Cron from "./Cron.ts"
 import type { Gate } from "./Gate.ts"
 import * as description from "./internal/worker/describe.ts"
 import type * as happened from "./internal/worker/events.ts"
@@ -76,12 +77,18 @@ export interface Settings {
  */
 export interface Options<
   Ms extends ReadonlyArray<Middleware.ForWorker> = ReadonlyArray<Middleware.ForWorker>,
-  Gs extends ReadonlyArray<Gate<any>> = ReadonlyArray<Gate<any>>
+  Gs extends ReadonlyArray<Gate<any>> = ReadonlyArray<Gate<any>>,
+  Cs extends ReadonlyArray<Cron.Entry<any>> = ReadonlyArray<Cron.Entry<any>>
 > extends Settings {
   /** around every job of this worker, first = outermost; observers and delivery middleware stand outside of the others */
   readonly middleware?: (Middleware.FitsWorker<Ms> & Ms) | undefined
   /** asked for capacity before every claim; a record holds the gates of single queues */
   readonly gates?: Gs | Readonly<Record<string, Gs>> | undefined
+  /**
+   * recurring enqueues that run beside the worker until it is asked to stop. One that fails (the backend refuses for
+   * good, a payload function dies) stops the worker, and is the report's `failure`
+   */
+  readonly crons?: Cs | undefined
 }
 
 /**
@@ -182,15 +189,21 @@ type GateNeeds<G> = G extends Gate<infer R> ? R : never
  * @category type facts
  * @since 0.1.0
  */
-export type Needs<Names extends string, Ms extends ReadonlyArray<unknown>, Gs extends ReadonlyArray<unknown>> =
+export type Needs<
+  Names extends string,
+  Ms extends ReadonlyArray<unknown>,
+  Gs extends ReadonlyArray<unknown>,
+  Cs extends ReadonlyArray<Cron.Entry<any>> = readonly []
+> =
   | Backend
   | Handlers<Names>
+  | Cron.Needs<Cs>
   | Exclude<Middleware.RequiresOfWorker<Ms[number]> | GateNeeds<Gs[number]>, Scope.Scope | Job.Current>
 
 /**
  * Starts a worker with the layer and stops it with the layer's scope: no claims any more, running jobs drained for
  * `shutdownGrace`, then interrupted, then settled. Fails when the backend refuses, a list names a middleware twice, or a
- * cron of a retry schedule does not parse.
+ * cron (of an entry, or of a retry schedule) does not parse.
  *
  * @category layers
  * @since 0.1.0
@@ -198,11 +211,12 @@ export type Needs<Names extends string, Ms extends ReadonlyArray<unknown>, Gs ex
 export const layer = <
   Names extends string,
   const Ms extends ReadonlyArray<Middleware.ForWorker> = readonly [],
-  const Gs extends ReadonlyArray<Gate<any>> = readonly []
+  const Gs extends ReadonlyArray<Gate<any>> = readonly [],
+  const Cs extends ReadonlyArray<Cron.Entry<any>> = readonly []
 >(
   group: TaskGroup.TaskGroup<Names>,
-  options?: Options<Ms, Gs>
-): Layer.Layer<Worker, BackendError | Task.InvalidTask | InvalidWorker, Needs<Names, Ms, Gs>> =>
+  options?: Options<Ms, Gs, Cs>
+): Layer.Layer<Worker, BackendError | Task.InvalidTask | InvalidWorker, Needs<Names, Ms, Gs, Cs>> =>
   Layer.effect(Worker, make(group, options ?? {}, invalid)) as never
 
 /**
@@ -214,15 +228,16 @@ export const layer = <
 export const layerConfig = <
   Names extends string,
   const Ms extends ReadonlyArray<Middleware.ForWorker> = readonly [],
-  const Gs extends ReadonlyArray<Gate<any>> = readonly []
+  const Gs extends ReadonlyArray<Gate<any>> = readonly [],
+  const Cs extends ReadonlyArray<Cron.Entry<any>> = readonly []
 >(
   group: TaskGroup.TaskGroup<Names>,
   settings: Config.Wrap<Settings>,
-  options?: Options<Ms, Gs>
+  options?: Options<Ms, Gs, Cs>
 ): Layer.Layer<
   Worker,
   BackendError | Task.InvalidTask | InvalidWorker | Config.ConfigError,
-  Needs<Names, Ms, Gs>
+  Needs<Names, Ms, Gs, Cs>
 > =>
   Layer.effect(
     Worker,

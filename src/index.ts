@@ -5,6 +5,7 @@
  */
 export * as Backend from "./Backend.ts"
 export * as Capability from "./Capability.ts"
+export * as Cron from "./Cron.ts"
 export * as Decide from "./Decide.ts"
 export * as Enqueue from "./Enqueue.ts"
 export * as Gate from "./Gate.ts"

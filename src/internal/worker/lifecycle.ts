@@ -20,6 +20,9 @@ export const run = (state: State): Effect.Effect<void, never, Scope.Scope> =>
       yield* FiberSet.run(sides, watched(state, `heartbeat of queue ${lane.queue}`, heartbeat(state, lane)))
       yield* FiberSet.run(sides, watched(state, `abort listener of queue ${lane.queue}`, aborts(lane)))
     }
+    for (const { name, run } of state.crons) {
+      yield* FiberSet.run(sides, watched(state, `cron ${name}`, Effect.raceFirst(run, state.stopping.await)))
+    }
     const loops = state.lanes.map((lane) =>
       Effect.runForkWith(state.context)(watched(state, `run loop of queue ${lane.queue}`, loop(state, lane)), {
         uninterruptible: true

@@ -8,11 +8,13 @@ import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import { Backend, type BackendError } from "../../Backend.ts"
 import { Inspect } from "../../Capability.ts"
+import { prepare } from "../../Cron.ts"
 import type { Gate } from "../../Gate.ts"
 import * as Middleware from "../../Middleware.ts"
 import type { InvalidTask } from "../../Task.ts"
 import type * as TaskGroup from "../../TaskGroup.ts"
 import type * as Worker from "../../Worker.ts"
+import { run as runCron } from "../cron/run.ts"
 import { deliver } from "./deliver.ts"
 import { emit, stream } from "./events.ts"
 import { admit } from "./gates.ts"
@@ -46,6 +48,7 @@ export const make = (
         : `concurrency ${settings.concurrency} is less than 1: it would never claim`)
     if (wrong !== undefined) return yield* invalid(wrong)
     const tasks = yield* resolve(group, list, context)
+    const plans = yield* Effect.mapError(prepare(options.crons ?? []), ({ message }) => invalid(message))
 
     const state: State = {
       id: settings.id,
@@ -55,6 +58,11 @@ export const make = (
       context,
       tasks,
       lanes: [],
+      crons: plans.map((plan) => ({
+        name: plan.name,
+        // the worker's needs name what its entries need
+        run: Effect.orDie(Effect.provideContext(runCron(plan), context as Context.Context<any>))
+      })),
       handle: { id: settings.id, stop: Effect.suspend(() => request) },
       deliver: (run) => hand(run),
       progressTo: (receipt, value) => {

@@ -63,6 +63,8 @@ export interface State {
   readonly context: Context.Context<never>
   readonly tasks: ReadonlyMap<string, Resolved>
   readonly lanes: Array<Lane>
+  /** recurring enqueues, with what they need; they end only by failing */
+  readonly crons: ReadonlyArray<{ readonly name: string; readonly run: Effect.Effect<void> }>
   readonly handle: Job["worker"]
   /** a claimed job to its settlement: gates, observers, delivery point, chain */
   readonly deliver: (run: Run) => Effect.Effect<Delivered, never, any>
