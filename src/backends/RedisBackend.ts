@@ -117,7 +117,9 @@ const millis = (input: Duration.Input | undefined, absent: Duration.Input) =>
 /** what is wrong with the options, if anything */
 const optionsRefused = (prefix: string, lease: number, timeout: number, poll: number): string | undefined => {
   if (!(lease >= 100 && lease <= 86_400_000)) return `lease is ${lease} ms: give it between 100 milliseconds and 1 day`
-  if (!(timeout >= 10)) return `callTimeout is ${timeout} ms: give it 10 milliseconds or more`
+  if (!(timeout >= 10 && timeout < 2 ** 31)) {
+    return `callTimeout is ${timeout} ms: give it between 10 milliseconds and 24 days`
+  }
   if (!(poll >= 1)) return `pollInterval is ${poll} ms: give it 1 millisecond or more`
   return prefixRefused(prefix)
 }

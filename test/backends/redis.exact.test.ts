@@ -18,7 +18,7 @@ afterAll(() => runtime.dispose())
 
 const layer = Layer.suspend(() => {
   const prefix = freshPrefix()
-  return RedisBackend.layer({ prefix, callTimeout: "10 seconds" }).pipe(
+  return RedisBackend.layer({ prefix, callTimeout: "20 days" }).pipe(
     Layer.provide(Layer.succeed(Redis, onTestClock(redis, prefix))),
     Layer.provideMerge(deleted(prefix)),
     Layer.provide(Layer.succeed(Redis, redis)),

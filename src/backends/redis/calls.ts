@@ -32,6 +32,8 @@ export class Calls {
   readonly keys: Keys
   readonly timeout: number
   private readonly common: ReadonlyArray<string>
+  /** the server's clock less this process's monotonic one, in milliseconds */
+  private offset: number | undefined
 
   constructor(redis: Service, settings: CallSettings) {
     this.redis = redis
@@ -39,6 +41,16 @@ export class Calls {
     this.keys = new Keys(settings.prefix)
     this.timeout = settings.timeout
     this.common = [settings.lease, settings.retention.failures, settings.retention.successes].map(String)
+  }
+
+  /** the server's time, as an answer that just came says */
+  clockSeen(now: number): void {
+    this.offset = now - performance.now()
+  }
+
+  /** when, by the server's clock, a call that is made now is given up; 0 when its clock was never seen */
+  get until(): number {
+    return this.offset === undefined ? 0 : Math.ceil(this.offset + performance.now() + this.timeout)
   }
 
   /** a command, on the connection that all calls share */

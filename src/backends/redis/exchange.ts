@@ -29,6 +29,8 @@ export interface Answer {
   readonly soon: number
   /** more is ready than was taken */
   readonly more: boolean
+  /** signals that the call itself gave on the queue's topic */
+  readonly signals: number
 }
 
 type Claimed = readonly [
@@ -43,7 +45,8 @@ type Reply = readonly [
   others: ReadonlyArray<Settled>,
   claimed?: Claimed,
   soon?: number,
-  more?: number
+  more?: number,
+  now?: number
 ]
 
 /** `undefined`: a receipt that this backend did not make */
@@ -108,10 +111,11 @@ class Batch {
     }
   }
 
-  args(worker: string, max: number): ReadonlyArray<string> {
+  args(worker: string, max: number, until: number): ReadonlyArray<string> {
     return [
       worker,
       String(max),
+      String(until),
       String(this.successes.length),
       ...this.fences,
       this.json.length === 0 ? "" : JSON.stringify(this.json)
@@ -177,9 +181,10 @@ export const exchange = (
 
     const call = (name: string, batch: Batch, claim: number) =>
       Effect.map(
-        calls.run<Reply>(operation, "exchange", name, batch.args(worker, claim)),
+        calls.run<Reply>(operation, "exchange", name, batch.args(worker, claim, calls.until)),
         (reply) => {
-          const [lost, others] = reply
+          const [lost, others, , , , now] = reply
+          if (now !== undefined) calls.clockSeen(now)
           for (const i of batch.successes) settled[i] = "Settled"
           for (const k of lost) settled[batch.successes[k - 1]!] = "Lost"
           for (let k = 0; k < others.length; k++) settled[batch.others[k]!] = others[k]!
@@ -203,7 +208,8 @@ export const exchange = (
         settled,
         deliveries: claimed === undefined ? [] : toDeliveries(claimed, queue, retention.successes > 0),
         soon: soon === undefined || soon < 0 ? Infinity : soon,
-        more: more === 1
+        more: more === 1,
+        signals: own !== undefined && own.others.length > 0 ? 1 : 0
       })
     )
   })

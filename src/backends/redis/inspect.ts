@@ -13,9 +13,9 @@ import type { Engine } from "./engine.ts"
 import { fenceOf } from "./exchange.ts"
 import * as Record from "./record.ts"
 
-/** walked in one script, and returned by one */
-const examined = 500
-const returned = 100
+/** walked in one script, and returned by one: their payloads pass through its memory */
+const examined = 100
+const returned = 50
 
 const ends: ReadonlySet<State> = new Set<State>(["succeeded", "discarded", "aborted", "dead"])
 

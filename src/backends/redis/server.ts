@@ -78,6 +78,8 @@ export const check = Effect.fnUntraced(function*(calls: Calls): Effect.fn.Return
   const info = String(yield* calls.send<string>("open", "INFO"))
   const refused = serverRefused(info)
   if (refused !== undefined) return yield* refusal(calls.name, "open", refused)
+  const [seconds, micros] = yield* calls.send<readonly [string, string]>("open", "TIME")
+  calls.clockSeen(Number(seconds) * 1000 + Math.floor(Number(micros) / 1000))
   // many a hosted server does not say
   const save = yield* calls.send("open", "CONFIG", "GET", "save").pipe(
     Effect.map(configOf),

@@ -50,7 +50,7 @@ export const make = Effect.fnUntraced(
       Effect.suspend(() => {
         const max = Math.max(0, Math.min(Math.floor(asked), limits.takeBatch))
         if (max === 0 && items.length === 0) {
-          return Effect.succeed({ settled: [], deliveries: [], soon: 0, more: false })
+          return Effect.succeed({ settled: [], deliveries: [], soon: 0, more: false, signals: 0 })
         }
         const before = wake.count(topic)
         return Effect.map(exchange(engine, operation, queue, worker, items, max), (answer) => {
@@ -58,7 +58,7 @@ export const make = Effect.fnUntraced(
             more = answer.more
             dueAt = performance.now() + answer.soon
             // what was settled by this very call was seen by its claim
-            heard = before + (wake.count(topic) - before === 1 && items.length > 0 ? 1 : 0)
+            heard = before + answer.signals
           }
           return answer
         })

@@ -1,7 +1,8 @@
 /**
- * The call of the hot path: settles one batch, then claims the next. Own arguments: the worker, how many to claim, how
- * many successes of jobs without group, key, result and retention there are, for each its id and fence, and the other
- * settlements as JSON (or nothing).
+ * The call of the hot path: settles one batch, then claims the next. Own arguments: the worker, how many to claim, the
+ * time by the server's clock after which nobody waits for the claim any more (0: not known), how many successes of jobs
+ * without group, key, result and retention there are, for each its id and fence, and the other settlements as JSON (or
+ * nothing).
  *
  * The fence is looked at before anything else: a stale owner changes nothing and is told `Lost`.
  *
@@ -179,11 +180,11 @@ local function claim(worker, max)
 end
 `
 
-/** answers: indexes of lost successes, answers of the others, the claim, milliseconds until something is due, whether more is ready */
+/** answers: indexes of lost successes, answers of the others, the claim, milliseconds until something is due, whether more
+ * is ready, the server's time */
 export const exchange = String.raw`
-local WORKER, MAX, COUNT, FROM = ARGV[${first}], tonumber(ARGV[${first + 1}]), tonumber(ARGV[${first + 2}]), ${
-  first + 3
-}
+local WORKER, MAX, UNTIL = ARGV[${first}], tonumber(ARGV[${first + 1}]), tonumber(ARGV[${first + 2}])
+local COUNT, FROM = tonumber(ARGV[${first + 3}]), ${first + 4}
 local lost = COUNT > 0 and succeed(FROM, COUNT) or {}
 local others = ARGV[FROM + 2 * COUNT]
 local answers = others ~= '' and settleAll(cjson.decode(others)) or {}
@@ -191,7 +192,8 @@ if MAX < 1 then
   tell()
   return { lost, answers }
 end
-local claimed = claim(WORKER, MAX)
+-- a client that lost the connection sends what it kept when it is back: jobs are not handed out to nobody
+local claimed = UNTIL > 0 and NOW > UNTIL and { '', {}, {}, {}, {} } or claim(WORKER, MAX)
 local paused = call('HEXISTS', META, 'paused') == 1
 local more = not paused and call('EXISTS', READY) == 1
 -- one who waits elsewhere looks at what is left, and wakes the next
@@ -204,5 +206,5 @@ if not paused then
   local lease = call('ZRANGE', LEASE_END, 0, 0, 'WITHSCORES')[2]
   soon = math.min(due and tonumber(due) or math.huge, lease and tonumber(lease) or math.huge)
 end
-return { lost, answers, claimed, soon == math.huge and -1 or math.max(0, soon - NOW), more and 1 or 0 }
+return { lost, answers, claimed, soon == math.huge and -1 or math.max(0, soon - NOW), more and 1 or 0, NOW }
 `

@@ -1,0 +1,253 @@
+/**
+ * The Redis backend on the server that tests share: what is its own beside the contract.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import { Redis } from "effect/persistence/Redis"
+import * as References from "effect/References"
+import { Backend, type Delivery, type Item, type Settlement } from "windlass/Backend"
+import * as RedisBackend from "windlass/backends/RedisBackend"
+import * as Capability from "windlass/Capability"
+import { serverRefused, serverWarnings } from "../../src/backends/redis/server.ts"
+import { backend, client, deleted, freshPrefix, keysOf } from "./redis/server.ts"
+
+const item = (id: string, options: Omit<Item, "envelope"> = {}): Item => ({
+  envelope: { id, task: "T", version: 1, payload: "{}", headers: {}, origin: "user" },
+  ...options
+})
+const many = (count: number, prefix = "j"): ReadonlyArray<Item> =>
+  Array.from({ length: count }, (_, n) => item(`${prefix}-${n}`))
+const succeeded: Settlement = { _tag: "Complete", how: "succeeded", exit: undefined, reason: undefined }
+const failed: Settlement = {
+  _tag: "Retry",
+  why: "failed",
+  after: 0,
+  attempt: "spent",
+  place: "back",
+  error: "no"
+}
+const dead: Settlement = { _tag: "Dead", reason: "failed", error: "no", exit: undefined }
+const idsOf = (deliveries: ReadonlyArray<Delivery>) => deliveries.map(({ envelope }) => envelope.id)
+const complete = (deliveries: ReadonlyArray<Delivery>) => deliveries.map(({ receipt }) => [receipt, succeeded] as const)
+
+const quiet = Layer.succeed(References.MinimumLogLevel, "Error" as const)
+const fresh = (options: RedisBackend.Options = {}) => backend(options).pipe(Layer.provide(quiet))
+
+describe("redis", () => {
+  it.live("L16 SCRIPT FLUSH in the middle: the scripts are sent again, nothing is lost or done twice", () =>
+    Effect.gen(function*() {
+      const queue = yield* Backend
+      const redis = yield* Redis
+      yield* queue.publish("q", many(50))
+      const subscription = yield* queue.subscribe("q", { worker: "w" })
+      const seen: Array<string> = []
+      for (;;) {
+        yield* redis.send("SCRIPT", "FLUSH")
+        const deliveries = yield* subscription.take(10)
+        if (deliveries.length === 0) break
+        seen.push(...idsOf(deliveries))
+        yield* redis.send("SCRIPT", "FLUSH")
+        const answers = yield* subscription.settle(complete(deliveries))
+        assert.deepStrictEqual(answers, deliveries.map(() => "Settled"))
+      }
+      assert.strictEqual(seen.length, 50)
+      assert.strictEqual(new Set(seen).size, 50)
+    }).pipe(Effect.scoped, Effect.provide(fresh())))
+
+  it.live("nothing is left when everything has ended but the list of queues and the queue's last numbers", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      const retention = { failures: 0, successes: 0 }
+      yield* Effect.gen(function*() {
+        const queue = yield* Backend
+        const cancel = yield* Capability.Cancel
+        const subscription = yield* queue.subscribe("q", { worker: "w" })
+        const unique = (until: "started" | "finished" | { readonly millis: number }, key: string) => ({ key, until })
+        yield* queue.publish("q", [
+          ...many(20),
+          item("late", { due: { _tag: "After", millis: 60_000 } }),
+          item("late-too", { due: { _tag: "After", millis: 60_000 }, group: "h" }),
+          item("g1", { group: "g" }),
+          item("g2", { group: "g" }),
+          item("k1", { unique: unique("started", "a") }),
+          item("k2", { unique: unique("finished", "b") }),
+          item("k3", { unique: unique({ millis: 100 }, "c") }),
+          item("r", { keepResult: 100 })
+        ])
+        for (let round = 0;; round++) {
+          const deliveries = yield* subscription.take(7)
+          if (deliveries.length === 0) break
+          const settlements = [succeeded, failed, dead]
+          yield* subscription.settle(
+            deliveries.map((
+              { attempt, receipt },
+              n
+            ) => [receipt, attempt > 2 ? succeeded : settlements[(round + n) % 3]!])
+          )
+        }
+        assert.strictEqual(yield* cancel.request("late"), "Cancelled")
+        assert.strictEqual(yield* cancel.request("late-too"), "Cancelled")
+        // the window and the result
+        yield* Effect.sleep(150)
+        assert.deepStrictEqual(yield* subscription.take(1), [])
+      }).pipe(Effect.scoped, Effect.provide(RedisBackend.layer({ prefix, retention }).pipe(Layer.provide(quiet))))
+      assert.deepStrictEqual(yield* keysOf(prefix), [`{${prefix}:q}:meta`, `{${prefix}}:queues`])
+      yield* Layer.build(deleted(prefix))
+    }).pipe(Effect.scoped, Effect.provide(client())))
+
+  it.live("a batch of 10,000 is one script, and so is its settlement", () =>
+    Effect.gen(function*() {
+      const queue = yield* Backend
+      const subscription = yield* queue.subscribe("q", { worker: "w" })
+      const answers = yield* queue.publish("q", many(10_000), { atomic: true })
+      assert.isTrue(answers.every(({ _tag }) => _tag === "Stored"))
+      const again = yield* queue.publish("q", [...many(9_999, "other"), item("j-5000")], { atomic: true })
+      assert.deepStrictEqual(again[0], { _tag: "Skipped" })
+      assert.deepStrictEqual(again[9_999], { _tag: "Duplicate", existing: "j-5000" })
+      const deliveries: Array<Delivery> = []
+      for (let more = yield* subscription.take(20_000); more.length > 0; more = yield* subscription.take(20_000)) {
+        assert.isAtMost(more.length, 1_000)
+        deliveries.push(...more)
+      }
+      assert.deepStrictEqual(idsOf(deliveries), many(10_000).map(({ envelope }) => envelope.id))
+      // half of them one by one inside of the script, half together
+      const settled = yield* subscription.settle(
+        deliveries.map(({ receipt }, n) => [receipt, n % 2 === 0 ? succeeded : failed])
+      )
+      assert.strictEqual(settled.filter((answer) => answer === "Settled").length, 10_000)
+      assert.strictEqual((yield* Capability.Inspect.use((inspect) => inspect.counts("q"))).ready, 5_000)
+    }).pipe(Effect.scoped, Effect.provide(fresh())), 30_000)
+
+  it.live("a fence grows with every claim of a queue, also when the server forgot its last numbers", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      const redis = yield* Redis
+      yield* Effect.gen(function*() {
+        const queue = yield* Backend
+        const subscription = yield* queue.subscribe("q", { worker: "w" })
+        const tokenOf = ({ receipt }: Delivery) => Number((receipt.fence as { readonly token: string }).token)
+        yield* queue.publish("q", many(1))
+        let last = 0
+        for (let round = 0; round < 20; round++) {
+          const [delivery] = yield* subscription.take(1)
+          assert.isAbove(tokenOf(delivery!), last)
+          last = tokenOf(delivery!)
+          yield* subscription.settle([[delivery!.receipt, failed]])
+          if (round === 10) yield* redis.send("DEL", `{${prefix}:q}:meta`)
+        }
+      }).pipe(Effect.scoped, Effect.provide(backend({ prefix }).pipe(Layer.provide(quiet))))
+    }).pipe(Effect.scoped, Effect.provide(client())))
+
+  it.live("queues that are waited for share one connection, and each is woken", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      // one process waits, the other publishes: two layers share nothing
+      const waits = yield* Layer.build(
+        backend({ prefix, pollInterval: "1 hour" }, { maxConnections: 1 }).pipe(Layer.provide(quiet))
+      )
+      const publishes = Context.get(yield* Layer.build(backend({ prefix }).pipe(Layer.provide(quiet))), Backend)
+      const queues = Array.from({ length: 5 }, (_, n) => `q${n}`)
+      for (const name of queues) {
+        const subscription = yield* Context.get(waits, Backend).subscribe(name, { worker: "w" })
+        // its connection for hints is up, and tells so once
+        yield* subscription.take(1)
+        const waiting = yield* Effect.forkChild(
+          Effect.gen(function*() {
+            for (;;) {
+              const deliveries = yield* subscription.take(1)
+              if (deliveries.length > 0) return idsOf(deliveries)
+              yield* subscription.await(1)
+            }
+          }),
+          { startImmediately: true }
+        )
+        yield* publishes.publish(name, [item(`in-${name}`)])
+        assert.deepStrictEqual(yield* Fiber.join(waiting), [`in-${name}`])
+      }
+    }).pipe(Effect.scoped), 20_000)
+
+  it.live(
+    "L4 a call on a connection that was killed fails with a typed error or succeeds, and work goes on",
+    () =>
+      Effect.gen(function*() {
+        const queue = yield* Backend
+        const redis = yield* Redis
+        const own = yield* redis.send<number>("CLIENT", "ID")
+        const subscription = yield* queue.subscribe("q", { worker: "w" })
+        yield* queue.publish("q", many(30))
+        const seen = new Set<string>()
+        const killer = yield* Layer.build(client())
+        for (let round = 0; seen.size < 30 && round < 200; round++) {
+          const taken = yield* Effect.forkChild(Effect.result(subscription.take(3)), { startImmediately: true })
+          if (round < 5) {
+            yield* Effect.ignore(Context.get(killer, Redis).send("CLIENT", "KILL", "ID", String(own + round)))
+          }
+          const result = yield* Fiber.join(taken)
+          if (result._tag === "Failure") {
+            assert.strictEqual(result.failure._tag, "windlass/BackendError")
+            assert.isTrue(result.failure.retryable)
+            continue
+          }
+          const settled = yield* Effect.result(subscription.settle(complete(result.success)))
+          if (settled._tag === "Success") { for (const id of idsOf(result.success)) seen.add(id) }
+          if (result.success.length === 0) yield* subscription.await(1)
+        }
+        assert.strictEqual(seen.size, 30)
+      }).pipe(Effect.scoped, Effect.provide(fresh({ lease: "1 second" }))),
+    20_000
+  )
+
+  it.live("a prefix that could be mistaken for another one is refused, and so is a lease that is none", () =>
+    Effect.gen(function*() {
+      for (const prefix of ["", "a:b", "{a}", "a b"]) {
+        const error = yield* Effect.flip(Layer.build(RedisBackend.layer({ prefix })))
+        assert.include(error.message, "prefix")
+        assert.strictEqual(error.outcome, "NotApplied")
+      }
+      const error = yield* Effect.flip(Layer.build(RedisBackend.layer({ lease: 1 })))
+      assert.include(error.message, "lease is 1 ms")
+    }).pipe(Effect.scoped, Effect.provide(client())))
+
+  it.live("building the layer warns when the server keeps nothing on disk", () =>
+    Effect.gen(function*() {
+      const redis = yield* Redis
+      const logged: Array<string> = []
+      const logger = Logger.make(({ message }) => void logged.push(String(message)))
+      const info = (policy: string, aof: number) =>
+        `redis_version:7.0.15\r\nmaxmemory_policy:${policy}\r\naof_enabled:${aof}`
+      const told = (text: string): Redis["Service"] => ({
+        ...redis,
+        send: <A>(command: string, ...args: ReadonlyArray<string>) =>
+          command === "INFO" ? Effect.succeed(text as A) : redis.send<A>(command, ...args)
+      })
+      const build = (text: string) =>
+        Effect.scoped(Layer.build(RedisBackend.layer({ prefix: freshPrefix() }))).pipe(
+          Effect.provideService(Redis, told(text)),
+          Effect.provide(Logger.layer([logger]))
+        )
+      yield* build(info("allkeys-lru", 0))
+      assert.strictEqual(logged.length, 2)
+      assert.include(logged[0], "maxmemory-policy is allkeys-lru")
+      assert.include(logged[1], "appendonly")
+      yield* build(info("noeviction", 1))
+      assert.strictEqual(logged.length, 2)
+      const old = yield* Effect.flip(build("redis_version:6.0.16\r\nrole:master"))
+      assert.include(old.message, "6.2 or later")
+      assert.isFalse(old.retryable)
+    }).pipe(Effect.scoped, Effect.provide(client())))
+
+  it("what the server must be and should be", () => {
+    assert.isUndefined(serverRefused("# Server\r\nredis_version:6.2.0\r\nrole:master\r\n"))
+    assert.isUndefined(serverRefused("redis_version:7.4.1"))
+    assert.include(serverRefused("redis_version:5.0.7")!, "5.0.7")
+    assert.include(serverRefused("redis_version:7.0.0\r\nrole:slave\r\nmaster_host:h\r\nmaster_port:1")!, "h:1")
+    assert.deepStrictEqual(serverWarnings("maxmemory_policy:noeviction\r\naof_enabled:1", undefined), [])
+    assert.include(serverWarnings("aof_enabled:0", "")[0], "loses all jobs")
+    assert.include(serverWarnings("aof_enabled:0", "3600 1")[0], "since the last snapshot")
+    assert.include(serverWarnings("maxmemory_policy:volatile-ttl", undefined)[0], "seats of leaders")
+  })
+})
