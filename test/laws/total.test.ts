@@ -83,6 +83,8 @@ const around = (manner: Manner) =>
 /** what becomes of a job in the end */
 const expected = (fate: Fate, manner: Manner): string => {
   if (manner === "answers alone") return "Complete discarded"
+  // an interruption that comes after somebody asked for a stop is that stop
+  if (manner === "interrupts itself" && fate === "is aborted while it runs") return "Complete aborted"
   const unknown = fate === "is of an unknown task"
   if (manner === "dies before" || manner === "dies after" || manner === "interrupts itself") {
     return unknown ? "Dead unknown-task" : "Dead failed"

@@ -42,6 +42,7 @@ export const body =
         // a time-out is of this run of the body alone: the next one within the attempt may have its own
         if (job.stopping === "timeout") job.stopping = undefined
         if (job.stopping !== undefined && limit?.fired !== true && Exit.hasInterrupts(exit)) job.cut = true
+        job.interrupted = Exit.hasInterrupts(exit)
       }
       const joined = Effect.onExitPrimitive(Fiber.join(fiber), () => {
         limit?.timer.interruptUnsafe()

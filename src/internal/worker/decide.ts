@@ -12,7 +12,7 @@ import { Died, TimedOut } from "../../Job.ts"
 import type { DeadReason, Outcome } from "../../Outcome.ts"
 import type { CutShort } from "../../Task.ts"
 import { describe } from "../line.ts"
-import type { Resolved } from "./resolve.ts"
+import { defaultMaxAttempts, type Resolved } from "./resolve.ts"
 import { nextDelay } from "./retry.ts"
 import type { Run } from "./run.ts"
 
@@ -41,18 +41,22 @@ export const decide = (job: Run, task: Resolved, exit: Exit.Exit<unknown, unknow
     case "Retry":
       if (decision.after === undefined) return failed(job, task, cause, error)
       return Effect.succeed(
-        job.attempt >= Math.max(job.resolved!.maxAttempts, 1) && task.policy !== undefined
+        job.attempt >= (task.policy === undefined ? defaultMaxAttempts : task.maxAttempts)
           ? dead(job, task, "failed", cause, decision.reason)
           : { _tag: "Retried", cause, after: decision.after, error: decision.reason }
       )
   }
 }
 
-/** The failure that decides: the first typed one, or the one that a boundary recorded and a release buried as a defect. */
+/**
+ * The failure that decides: the first typed one, or the one that a boundary recorded and a release buried as a defect.
+ * The release's own defect stands beside it then; a failure that is alone was made a defect on purpose (`orDie`).
+ */
 const typedFailure = (job: Run, cause: Cause.Cause<unknown>): Cause.Fail<unknown> | undefined => {
   const recorded = job.failure
   return cause.reasons.find(Cause.isFailReason) ??
-    (recorded !== undefined && cause.reasons.some((r) => Cause.isDieReason(r) && r.defect === recorded.error)
+    (recorded !== undefined && cause.reasons.length > 1 &&
+        cause.reasons.some((r) => Cause.isDieReason(r) && r.defect === recorded.error)
       ? recorded
       : undefined)
 }

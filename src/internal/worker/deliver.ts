@@ -75,17 +75,30 @@ export const deliver = (options: {
           return last.settlement
         })
       const chain = options.wraps.reduceRight(
-        (next, wrap) => (delivery: Delivery) => withScope(job, wrap(next, delivery)) as Effect.Effect<Settlement>,
+        (next, wrap) => (delivery: Delivery) =>
+          withScope(job, Effect.suspend(() => wrap(next, delivery))) as Effect.Effect<Settlement>,
         core
       )
       return Effect.matchCauseEffect(chain(job.delivery), {
-        onSuccess: (settlement) => Effect.succeed(elected(job, settlement, last)),
-        // a dying delivery middleware is a failed attempt of the job, not the end of the worker
+        onSuccess: (settlement) => {
+          const task = options.tasks.get(job.delivery.envelope.task)
+          // cut before anything inside had answered: what it elects is no better than what it catches (L13)
+          return job.cut && last === undefined && task !== undefined && settlement._tag === "Complete"
+            ? Effect.map(
+              decide(job, task, Exit.interrupt()),
+              (outcome) => ({ outcome, settlement: toSettlement(outcome) })
+            )
+            : Effect.succeed(elected(job, settlement, last))
+        },
+        // a dying delivery middleware is a failed attempt of the job, not the end of the worker; one whose wait a stop
+        // interrupted is a run cut short
         onFailure: (cause) => {
           const task = options.tasks.get(job.delivery.envelope.task)
           return Effect.map(
             task === undefined
               ? Effect.succeed(unknown(job, job.delivery, undefined, options.limits))
+              : job.asked && Cause.hasInterruptsOnly(cause)
+              ? decide(job, task, Exit.failCause(cause))
               : failed(job, task, cause, new Died({ defect: Cause.squash(cause) })),
             (outcome) => ({ outcome, settlement: toSettlement(outcome) })
           )

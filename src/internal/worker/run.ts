@@ -3,6 +3,7 @@ import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Delivery, Receipt } from "../../Backend.ts"
@@ -27,6 +28,8 @@ export class Run implements Job {
   stopping: Stopping | undefined = undefined
   /** the body ended because it was asked to stop: nobody may call this run a success (L13) */
   cut = false
+  /** an interruption that nobody asked this attempt for (a limit, a race of a middleware) is on its way out */
+  interrupted = false
   /** the chain was entered: rate tokens are spent, and `after` hooks will run */
   entered = false
   /** the fiber of the handler's body, the only one that a stop interrupts (L17) */
@@ -55,6 +58,23 @@ export class Run implements Job {
     this.startedAt = startedAt
     this.worker = worker
     this.progressTo = progressTo
+  }
+
+  /** asked to stop for good: a time-out is of one run of the body */
+  get asked(): boolean {
+    return this.stopping !== undefined && this.stopping !== "timeout"
+  }
+
+  /**
+   * A layer of the chain is over. An interruption that begins after somebody asked for a stop is that stop: it cut a wait
+   * that a middleware had marked as interruptible, and whoever catches it cannot make it a success (L13). The body's own
+   * end is the body's to judge.
+   */
+  ended(exit: Exit.Exit<unknown, unknown>): void {
+    if (this.body !== undefined) return
+    if (exit._tag === "Success" || !Exit.hasInterrupts(exit)) this.interrupted = false
+    else if (!this.asked) this.interrupted = true
+    else if (!this.interrupted) this.cut = true
   }
 
   get id(): string {
@@ -120,8 +140,9 @@ export class Run implements Job {
    */
   stop(why: Stopping): void {
     if (this.stopping === undefined || this.stopping === "timeout" || why === "lost") this.stopping = why
-    this.body?.interruptUnsafe()
-    // interruption is sticky: after a time-out of the body alone the rest of the chain goes on undisturbed
+    // interruption is sticky: after a time-out of the body alone the rest of the chain goes on undisturbed. The root comes
+    // first: what follows the body runs at once, and a wait in it that was marked as interruptible is to hear it
     if (why !== "timeout") this.root?.interruptUnsafe()
+    this.body?.interruptUnsafe()
   }
 }

@@ -18,6 +18,7 @@ export const withScope = <A, E, R>(
     const scope = Scope.makeUnsafe()
     return finalize(Effect.provideService(self, Scope.Scope, scope), (exit) => {
       if (exit._tag === "Failure") job.failure = exit.cause.reasons.find(Cause.isFailReason) ?? job.failure
+      job.ended(exit)
       const end = onEnd?.()
       const close = Scope.closeUnsafe(scope, exit)
       return end === undefined ? close : close === undefined ? Effect.asVoid(end) : Effect.andThen(end, close)
