@@ -194,34 +194,39 @@ describe("what an outcome costs", () => {
       })
   )
 
-  scenario("a run that was asked to abort and then fails is aborted: neither retried nor dead", () =>
-    Effect.gen(function*() {
-      const stopped = Effect.repeat(Effect.andThen(Effect.yieldNow, Job.isStopping), { until: (stopping) => stopping })
-      class Late extends Middleware.Service<Late>()("t/Late", { error: Broken }) {}
-      const LateLive = Layer.succeed(
-        Late,
-        Middleware.hooks({ after: () => Effect.andThen(stopped, Effect.fail(new Broken({ at: "after" }))) })
-      )
-      class Retries extends Task.make("Retries", { middleware: [Late], retry: Schedule.spaced("1 hour") }) {}
-      class Once extends Task.make("Once", { middleware: [Late] }) {}
-      const both = Layer.mergeAll(Retries.toLayer(() => Effect.void), Once.toLayer(() => Effect.void))
-        .pipe(Layer.provide(LateLive))
-      const outcomes: Array<string> = []
-      const observer = Middleware.observe({ name: "o", after: (outcome) => void outcomes.push(outcome._tag) })
-      const worker = yield* startWorker(
-        Worker.layer(TaskGroup.make(Retries, Once), { middleware: [observer] }).pipe(Layer.provide(both))
-      )
-      const events = yield* follow(worker)
-      for (const task of [Retries, Once]) {
-        const id = yield* task.enqueue()
-        yield* events.until("Started", { id })
-        assert.strictEqual(yield* (yield* Capability.Cancel).request(id), "Requested")
-        yield* events.until("Aborted", { id })
-        assert.deepInclude(yield* record(id), { state: "aborted", attempt: 1 })
-      }
-      // the worker decides that, not only the backend
-      assert.deepStrictEqual(outcomes, ["Aborted", "Aborted"])
-    }))
+  scenario(
+    "a run that was asked to abort and then fails is aborted: neither retried nor dead",
+    () =>
+      Effect.gen(function*() {
+        const stopped = Effect.repeat(Effect.andThen(Effect.yieldNow, Job.isStopping), {
+          until: (stopping) => stopping
+        })
+        class Late extends Middleware.Service<Late>()("t/Late", { error: Broken }) {}
+        const LateLive = Layer.succeed(
+          Late,
+          Middleware.hooks({ after: () => Effect.andThen(stopped, Effect.fail(new Broken({ at: "after" }))) })
+        )
+        class Retries extends Task.make("Retries", { middleware: [Late], retry: Schedule.spaced("1 hour") }) {}
+        class Once extends Task.make("Once", { middleware: [Late] }) {}
+        const both = Layer.mergeAll(Retries.toLayer(() => Effect.void), Once.toLayer(() => Effect.void))
+          .pipe(Layer.provide(LateLive))
+        const outcomes: Array<string> = []
+        const observer = Middleware.observe({ name: "o", after: (outcome) => void outcomes.push(outcome._tag) })
+        const worker = yield* startWorker(
+          Worker.layer(TaskGroup.make(Retries, Once), { middleware: [observer] }).pipe(Layer.provide(both))
+        )
+        const events = yield* follow(worker)
+        for (const task of [Retries, Once]) {
+          const id = yield* task.enqueue()
+          yield* events.until("Started", { id })
+          assert.strictEqual(yield* (yield* Capability.Cancel).request(id), "Requested")
+          yield* events.until("Aborted", { id })
+          assert.deepInclude(yield* record(id), { state: "aborted", attempt: 1 })
+        }
+        // the worker decides that, not only the backend
+        assert.deepStrictEqual(outcomes, ["Aborted", "Aborted"])
+      })
+  )
 
   scenario("cancelled before it ran: aborted, no attempt spent, the unique key is free", () =>
     Effect.gen(function*() {

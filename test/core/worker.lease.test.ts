@@ -296,25 +296,28 @@ describe("a settlement that does not get through", () => {
       })
   )
 
-  scenario("Lost as the answer: the job is counted and told as lost, never as what it came to (L4, L16)", () =>
-    Effect.gen(function*() {
-      const { events, id, worker } = yield* run(
-        // somebody else has settled it in between
-        (subscription) => ({
-          ...subscription,
-          exchange: (items, max) =>
-            Effect.andThen(
-              items.length === 0 ? Effect.succeed([]) : subscription.settle(items),
-              subscription.exchange(items, max)
-            )
-        }),
-        "1 second"
-      )
-      yield* events.until("Lost", { id })
-      assert.deepStrictEqual(events.tags, ["Claimed", "Started", "Lost"])
-      const report = yield* worker.stop
-      assert.deepStrictEqual([report.succeeded, report.lost], [0, 1])
-    }))
+  scenario(
+    "Lost as the answer: the job is counted and told as lost, never as what it came to (L4, L16)",
+    () =>
+      Effect.gen(function*() {
+        const { events, id, worker } = yield* run(
+          // somebody else has settled it in between
+          (subscription) => ({
+            ...subscription,
+            exchange: (items, max) =>
+              Effect.andThen(
+                items.length === 0 ? Effect.succeed([]) : subscription.settle(items),
+                subscription.exchange(items, max)
+              )
+          }),
+          "1 second"
+        )
+        yield* events.until("Lost", { id })
+        assert.deepStrictEqual(events.tags, ["Claimed", "Started", "Lost"])
+        const report = yield* worker.stop
+        assert.deepStrictEqual([report.succeeded, report.lost], [0, 1])
+      })
+  )
 
   scenario(
     "Aborted as the answer to a retry: the job is counted as aborted, never retried",
