@@ -179,7 +179,8 @@ export const stacks = (where: string, backend: () => Layers): void => {
     same(observed.trace, predicted.trace)
     if (spec.mids.some((mid) => mid.mode._tag === "limit")) return
     for (const [i, mid] of spec.mids.entries()) {
-      const safe = mid.before.fault === undefined && mid.resources.every((r) => r.fault === undefined)
+      const safe = mid.before.fault === undefined && mid.before.gives !== true &&
+        mid.resources.every((r) => r.fault === undefined)
       if (safe) {
         assert.strictEqual(
           count(observed.trace, new RegExp(`^bef ${i}$`)),

@@ -76,7 +76,7 @@ const wrapOf = (world: World, mid: Mid, i: number): any => {
   const before = Effect.suspend(() =>
     world.step(`>${i}`).pipe(
       Effect.andThen(acquire(world, `${i}`, mid.resources, faults())),
-      Effect.andThen(sleep(mid.before.slow)),
+      Effect.andThen(mid.before.gives === true ? Effect.interruptible(sleep(mid.before.slow)) : sleep(mid.before.slow)),
       Effect.andThen(
         faults() && mid.before.fault !== undefined ? faulty(mid.before.fault, `b${i}`) : world.step(`bef ${i}`)
       ),

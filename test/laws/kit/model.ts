@@ -106,6 +106,8 @@ class Model {
   // of one delivery
   stopping: "abort" | "shutdown" | "lost" | undefined
   cut = false
+  /** an interruption that nobody asked the attempt for is on its way out */
+  interrupted = false
   stolen = false
   abortRequested = false
   recorded: string | undefined
@@ -124,6 +126,7 @@ class Model {
       this.timers.clear()
       this.stopping = undefined
       this.cut = false
+      this.interrupted = false
       this.stolen = false
       this.recorded = undefined
       const before = this.bodies
@@ -169,6 +172,12 @@ class Model {
   sleep(millis: number, at: At): boolean {
     if (!at.masked && interruptedAt(at)) return true
     return this.wait(millis, () => !at.masked && interruptedAt(at))
+  }
+
+  /** a wait that may be cut short, by what stops the attempt too: true when it was */
+  give(millis: number, at: At): boolean {
+    const cut = () => at.limits.length > 0 ? interruptedAt(at) : this.stopping !== undefined
+    return cut() || this.wait(millis, cut)
   }
 
   wait(millis: number, cut: () => boolean): boolean {
@@ -293,10 +302,19 @@ class Model {
   /** the end of a scope: releases in reverse, then the exit that the next outer layer sees */
   close(exit: E.Modelled, at: At, held: ReadonlyArray<(exit: E.Modelled) => ReadonlyArray<E.Reason>>): E.Modelled {
     this.recorded = E.firstTyped(exit) ?? this.recorded
+    this.ended(exit)
     const finalizer = held.toReversed().flatMap((release) => release(exit))
     return !at.masked && interruptedAt(at)
       ? skip(at, E.finalizedPlain(exit, finalizer))
       : E.finalized(exit, finalizer)
+  }
+
+  /** L13: an interruption that begins after somebody asked for a stop is that stop */
+  ended(exit: E.Modelled): void {
+    if (this.open !== undefined) return
+    if (!E.hasInterrupts(exit)) this.interrupted = false
+    else if (this.stopping === undefined) this.interrupted = true
+    else if (!this.interrupted) this.cut = true
   }
 
   hooks(i: number, mid: Mid, faults: boolean, at: At, held: Array<any>, inner: (at: At) => E.Modelled): E.Modelled {
@@ -319,7 +337,9 @@ class Model {
     if (this.step(`>${i}`, at)) return E.interrupted
     const acquired = this.acquire(`${i}`, mid.resources, faults, at, held)
     if (acquired !== undefined) return acquired
-    if (this.sleep(mid.before.slow, at)) return E.interrupted
+    if (mid.before.gives === true ? this.give(mid.before.slow, at) : this.sleep(mid.before.slow, at)) {
+      return E.interrupted
+    }
     if (faults && mid.before.fault !== undefined) {
       this.kinds.add(mid.before.fault === "die" ? "before dies" : "before fails")
       return this.fault(mid.before.fault, `b${i}`)
@@ -459,6 +479,7 @@ class Model {
     this.childrenOpen = false
     if (timer !== undefined) this.timers.delete(timer)
     this.open = undefined
+    this.interrupted = E.hasInterrupts(exit)
     if (!outer.masked && interruptedAt(outer)) {
       if (this.stopping !== undefined && !open.timedOut) this.cut = true
       return E.interrupted

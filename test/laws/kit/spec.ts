@@ -24,6 +24,8 @@ export interface Resource {
 /** a before or an after */
 export interface Section {
   readonly slow: number
+  /** its wait is marked as one that may be cut short; of befores only */
+  readonly gives?: boolean
   readonly fault: Fault | undefined
 }
 
