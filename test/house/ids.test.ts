@@ -74,11 +74,12 @@ const scenarios = {
     "RT-13",
     "RT-14",
     "RT-15"
-  ]
+  ],
+  "queue semantics": ["PROC-40", "PROC-41", "PROC-42", "PROC-43", "PROC-44", "RT-20", "RT-21"]
 }
 
 /** what is called with a test's name first: vitest's own, and wrappers around it, with whatever stands behind a dot */
-const callee = /(?:^|[^\w$.])(?:it|test|law|scenario|property)(?:\.\w+)*\s*(?:<[^()]*>)?\(\s*$/
+const callee = /(?:^|[^\w$.])(?:it|test|law|scenario|everywhere|property)(?:\.\w+)*\s*(?:<[^()]*>)?\(\s*$/
 
 /** names of tests in one file, with the line of each */
 export const names = (file: string, source = read(file)): ReadonlyArray<string> => {
