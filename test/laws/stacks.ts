@@ -7,8 +7,8 @@ import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Layers } from "./kit/backends.ts"
 import { law as named, type Tally } from "./kit/law.ts"
-import { type Kind, kinds } from "./kit/model.ts"
 import { deliveries, layerOf, makeObserver, same, type Seen, serialOf } from "./kit/observe.ts"
+import { type Kind, kinds } from "./kit/prediction.ts"
 import type { Services } from "./kit/run.ts"
 
 const struck = ["abort", "shutdown", "lost lease"] as const

@@ -1,6 +1,7 @@
 /** Random cases, and random cases in which a given kind of thing is sure to happen. */
 import * as fc from "fast-check"
-import { type Kind, predict, type Prediction } from "./model.ts"
+import { predict } from "./model.ts"
+import type { Kind, Prediction } from "./prediction.ts"
 import { type Case, decisions, type Fault, type Mid, normal, type Resource, type Section } from "./spec.ts"
 
 // milliseconds: whole seconds for what takes time, odd ones for limits, so that two things seldom meet
