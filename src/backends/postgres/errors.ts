@@ -11,9 +11,9 @@ import { BackendError } from "../../Backend.ts"
 export const stateOf = (error: unknown): string | undefined => {
   if (!(error instanceof SqlError)) return undefined
   const { cause } = error.reason
-  // a system error (ECONNREFUSED, EPIPE) has a code too, and an `errno` with it
+  // a system error has a code too (ECONNREFUSED, EPIPE), and no digit in it
   return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" &&
-      !("errno" in cause)
+      /^(?=.*\d)[0-9A-Z]{5}$/.test(cause.code)
     ? cause.code
     : undefined
 }
