@@ -27,7 +27,9 @@ describe("a clock that jumps", () => {
           )
         )
         const ending = yield* Effect.forkChild(
-          Worker.launch(Worker.layer(TaskGroup.make(Work), { mode: "drain", concurrency: 1 }).pipe(Layer.provide(live))),
+          Worker.launch(
+            Worker.layer(TaskGroup.make(Work), { mode: "drain", concurrency: 1 }).pipe(Layer.provide(live))
+          ),
           { startImmediately: true }
         )
         yield* failed.hit

@@ -113,16 +113,20 @@ export const findPostgres = async (): Promise<Service> => {
   return startPostgres()
 }
 
+export interface RedisServer extends Service {
+  readonly port: number
+  readonly folder: string
+  readonly signal: (signal: NodeJS.Signals) => void
+  /** by `kill -9`; its folder stays */
+  readonly kill: () => Promise<void>
+  /** the folder goes as well, unless it was given */
+  readonly stop: (signal?: NodeJS.Signals) => Promise<void>
+}
+
 /** a server of one's own, that keeps nothing unless it is told to, and ends with the process */
 export const startRedis = async (
   options: { readonly port?: number; readonly folder?: string; readonly args?: ReadonlyArray<string> } = {}
-): Promise<
-  Service & {
-    readonly port: number
-    readonly folder: string
-    readonly stop: (signal?: NodeJS.Signals) => Promise<void>
-  }
-> => {
+): Promise<RedisServer> => {
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), "windlass-redis-"))
   const port = options.port ?? await freePort()
   const settings = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"]
@@ -140,13 +144,19 @@ export const startRedis = async (
   }
   process.once("exit", tidy)
   await Promise.race([until("Redis", () => isOpen("127.0.0.1", port)), missing])
+  const signal = (name: NodeJS.Signals) => void server.kill(name)
   return {
     url: `redis://127.0.0.1:${port}`,
     found: "started redis-server",
     port,
     folder,
-    stop: async (signal = "SIGTERM") => {
-      server.kill(signal)
+    signal,
+    kill: () => {
+      signal("SIGKILL")
+      return ended
+    },
+    stop: async (name = "SIGTERM") => {
+      signal(name)
       await ended
       process.off("exit", tidy)
       if (options.folder === undefined) rmSync(folder, { recursive: true, force: true })

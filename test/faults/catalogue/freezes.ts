@@ -1,0 +1,106 @@
+/** Workers that stand still for longer than their lease, or whose clock is wrong: alive, and mistaken about it. */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type { Child } from "../children.ts"
+import { afterLease, concurrency, durable, type Fault } from "../fault.ts"
+import { options } from "../options.ts"
+import { jobs } from "../world.ts"
+
+class SettledAnyway extends Data.TaggedError("SettledAnyway")<{ readonly message: string }> {}
+
+/** a worker is held in a handler until others have done all of its jobs; then it must be told that it lost them */
+const frozen = (
+  name: string,
+  weight: number,
+  hold: (child: Child) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
+): Fault => ({
+  name,
+  engines: durable,
+  weight,
+  why: "what it had begun and not settled: others began it again",
+  run: Effect.fnUntraced(function*(world) {
+    const { ledger } = world
+    yield* world.publish(jobs(24))
+    const sleeper = yield* world.child({
+      worker: "sleeper",
+      concurrency,
+      stop: { point: "handler", nth: options.nth ?? world.chance.between(1, 12) }
+    })
+    yield* sleeper.atPoint
+    const from = performance.now()
+    const release = yield* hold(sleeper)
+    const held = ledger.held("sleeper")
+    const allowed = ledger.enteredOf(held)
+    yield* world.survivor()
+    yield* world.allDone(held)
+    yield* world.drained
+    const recovery = ledger.recovery(from, held)
+    const heard = sleeper.lines.length
+    yield* release
+    for (const id of held) yield* sleeper.line(new RegExp(`^lost ${id}$`))
+    const answers = sleeper.lines.slice(heard).filter((line) => line.startsWith("answer "))
+    const wrong = answers.filter((line) => !line.endsWith(" Lost"))
+    if (answers.length === 0 || wrong.length > 0) {
+      return yield* new SettledAnyway({
+        message: `its late settlements were answered: ${answers.join(", ") || "never"}`
+      })
+    }
+    // those that were claimed and not begun may have been begun before it was told
+    const begunLate = sleeper.lines.slice(heard).filter((line) => line.startsWith("run ")).length
+    return { allowed: Math.min(concurrency, allowed + begunLate), recovery, within: afterLease(world) }
+  })
+})
+
+const jump = (name: string, millis: number): Fault => ({
+  name,
+  engines: durable,
+  why: "none where times are the server's; SQLite has its processes' clock: leases of others look over, or its own do",
+  run: Effect.fnUntraced(function*(world) {
+    yield* world.publish(jobs(40), { takes: 10 })
+    const jumper = yield* world.child({
+      worker: "jumper",
+      concurrency: 4,
+      stop: { point: "handler", nth: options.nth ?? world.chance.between(1, 20) }
+    })
+    yield* jumper.atPoint
+    yield* jumper.order(`jump ${millis}`)
+    const from = performance.now()
+    yield* world.survivor({ concurrency: 4 })
+    const held = world.ledger.held("jumper")
+    yield* world.publish(jobs(60), { takes: 10 })
+    yield* world.drained
+    return {
+      allowed: world.place.engine === "sqlite" ? world.ids.length : 0,
+      recovery: world.ledger.recovery(from, held),
+      within: afterLease(world)
+    }
+  })
+})
+
+const flag = Effect.map(
+  Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "windlass-faults-flag-"))),
+    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+  ),
+  (folder) => join(folder, "enough")
+)
+
+export const freezes: ReadonlyArray<Fault> = [
+  frozen("SIGSTOP past the lease, then SIGCONT", 1, (child) =>
+    Effect.as(
+      child.signal("SIGSTOP"),
+      Effect.andThen(child.signal("SIGCONT"), child.order("go"))
+    )),
+  frozen("event loop blocked past the lease", 4, (child) =>
+    Effect.gen(function*() {
+      const file = yield* flag
+      yield* child.order(`burn ${file}`)
+      return Effect.sync(() => writeFileSync(file, ""))
+    })),
+  jump("a worker's clock jumps an hour ahead", 3_600_000),
+  jump("a worker's clock jumps an hour back", -3_600_000)
+]

@@ -1,0 +1,90 @@
+/**
+ * What everybody said about every job, and what follows from it: how many were lost, how many ran twice, and how long it
+ * took until those that a fault hit were done.
+ */
+export class Ledger {
+  /** `ID ATTEMPT` -> how often its handler was entered */
+  private readonly runs = new Map<string, number>()
+  /** jobs whose success a worker was told is settled, with how often */
+  private readonly settled = new Map<string, number>()
+  private readonly doneAt = new Map<string, number>()
+  /** claimed, and not settled since as far as its worker knows -> by whom */
+  private readonly open = new Map<string, string>()
+  /** as `open`, and its handler was entered */
+  private readonly entered = new Set<string>()
+  private readonly settledAt: Array<number> = []
+  readonly lines: Array<string> = []
+  private readonly waiting = new Set<() => void>()
+
+  hear(worker: string, line: string): void {
+    const at = performance.now()
+    const [what, id = "", ...rest] = line.split(" ")
+    switch (what) {
+      case "claimed":
+        for (const one of [id, ...rest]) {
+          this.open.set(one, worker)
+          this.entered.delete(one)
+        }
+        break
+      case "run":
+        this.entered.add(id)
+        this.runs.set(`${id} ${rest[0]}`, (this.runs.get(`${id} ${rest[0]}`) ?? 0) + 1)
+        break
+      case "done":
+        this.doneAt.set(id, at)
+        break
+      case "answer":
+        if (rest[1] === "Settled") {
+          this.open.delete(id)
+          this.entered.delete(id)
+          this.settledAt.push(at)
+          if (rest[0] === "Complete") this.settled.set(id, (this.settled.get(id) ?? 0) + 1)
+        }
+        break
+    }
+    if (what !== "claimed") this.lines.push(`${worker}: ${line}`)
+    for (const look of Array.from(this.waiting)) look()
+  }
+
+  /** calls `look` whenever something is heard, until the function that it returns is called */
+  follow(look: () => void): () => void {
+    this.waiting.add(look)
+    return () => void this.waiting.delete(look)
+  }
+
+  /** entries into a handler beyond the one that every attempt needs */
+  get duplicates(): number {
+    let count = 0
+    for (const runs of this.runs.values()) count += runs - 1
+    return count
+  }
+
+  get settledTwice(): ReadonlyArray<string> {
+    return Array.from(this.settled).filter(([, times]) => times > 1).map(([id]) => id)
+  }
+
+  get doneCount(): number {
+    return this.doneAt.size
+  }
+
+  isDone(id: string): boolean {
+    return this.doneAt.has(id)
+  }
+
+  /** what is claimed now, by that worker or by anybody, and was not settled as far as that worker knows */
+  held(by?: string): ReadonlySet<string> {
+    return new Set(Array.from(this.open).filter(([, worker]) => by === undefined || worker === by).map(([id]) => id))
+  }
+
+  /** how many of these have entered their handler since they were claimed */
+  enteredOf(held: ReadonlySet<string>): number {
+    return Array.from(held).filter((id) => this.entered.has(id)).length
+  }
+
+  /** milliseconds from then until the last of these was done; of none: until anything was settled */
+  recovery(from: number, hit: ReadonlySet<string>): number {
+    const ends = Array.from(hit, (id) => this.doneAt.get(id) ?? 0).filter((at) => at > from)
+    const next = ends.length > 0 ? Math.max(...ends) : this.settledAt.find((at) => at > from)
+    return next === undefined ? 0 : next - from
+  }
+}

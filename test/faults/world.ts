@@ -1,0 +1,154 @@
+/**
+ * What a fault has to work with: a place of its own, producers and workers at it, and a ledger of what happened.
+ */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { Backend, type BackendError, type Item } from "windlass/Backend"
+import { Inspect } from "windlass/Capability"
+import type { Settings } from "./child.ts"
+import { start } from "./children.ts"
+import { Ledger } from "./ledger.ts"
+import { type Chance, options } from "./options.ts"
+import { layerOf, type Place, type Services } from "./places.ts"
+import type { Server } from "./servers.ts"
+import { type Options, run } from "./work.ts"
+
+export class Stalled extends Data.TaggedError("Stalled")<{ readonly message: string }> {}
+
+/** milliseconds after which work that stands still is called lost */
+const patience = 30_000
+
+/** tries a call again for as long as the backend says that it is worth it */
+const patiently = <A, R>(call: Effect.Effect<A, BackendError, R>): Effect.Effect<A, BackendError, R> =>
+  Effect.retry(call, {
+    while: (error) => error.retryable,
+    schedule: Schedule.spaced("50 millis").pipe(Schedule.upTo({ duration: patience }))
+  })
+
+const queue = "default"
+
+export class World {
+  readonly place: Place
+  readonly chance: Chance
+  /** undefined for engines without one */
+  readonly server: Server | undefined
+  readonly ledger = new Ledger()
+  readonly ids: Array<string> = []
+
+  constructor(place: Place, chance: Chance, server: Server | undefined) {
+    this.place = place
+    this.chance = chance
+    this.server = server
+  }
+
+  /** publishes jobs one batch after the other, each until it is said to be stored, and counts on all of them */
+  publish(
+    count: number,
+    payload: { readonly fails?: boolean; readonly takes?: number } = {},
+    batch = 50
+  ): Effect.Effect<void, BackendError, Backend> {
+    return Effect.flatMap(Backend, (backend) => {
+      const encoded = JSON.stringify({ fails: payload.fails ?? false, takes: payload.takes ?? 0 })
+      const first = this.ids.length
+      const items = Array.from({ length: count }, (_, i): Item => ({
+        envelope: { id: `j${first + i}`, task: "Work", version: 1, payload: encoded, headers: {}, origin: "user" }
+      }))
+      this.ids.push(...items.map(({ envelope }) => envelope.id))
+      const batches = Array.from(
+        { length: Math.ceil(count / batch) },
+        (_, i) => items.slice(i * batch, (i + 1) * batch)
+      )
+      return Effect.forEach(batches, (some) => patiently(backend.publish(queue, some)), { discard: true })
+    })
+  }
+
+  /** a worker in a process of its own */
+  child(settings: Omit<Settings, "place"> & { readonly url?: string }) {
+    const { url, ...rest } = settings
+    return start(
+      { ...rest, place: { ...this.place, url: url ?? this.place.url } },
+      (line) => this.ledger.hear(rest.worker, line)
+    )
+  }
+
+  /** a worker in this process, until the scope ends */
+  survivor(settings: Partial<Options> = {}): Effect.Effect<void, never, Services | Scope.Scope> {
+    const worker = settings.worker ?? "survivor"
+    const hands = {
+      say: (line: string) => this.ledger.hear(worker, line),
+      stop: () => {}
+    }
+    return Effect.asVoid(Effect.forkScoped(Effect.orDie(run({ concurrency: 8, ...settings, worker }, hands))))
+  }
+
+  /** waits until so many jobs are done */
+  done(count: number): Effect.Effect<void> {
+    return this.until(() => this.ledger.doneCount >= count)
+  }
+
+  /** waits until these are done */
+  allDone(ids: Iterable<string>): Effect.Effect<void> {
+    const all = Array.from(ids)
+    return this.until(() => all.every((id) => this.ledger.isDone(id)))
+  }
+
+  private until(isSo: () => boolean): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const look = () => {
+        if (!isSo()) return
+        leave()
+        resume(Effect.void)
+      }
+      const leave = this.ledger.follow(look)
+      look()
+      return Effect.sync(leave)
+    })
+  }
+
+  /** waits until the engine has nothing left to do */
+  get drained(): Effect.Effect<void, BackendError | Stalled, Inspect> {
+    return Effect.gen({ self: this }, function*() {
+      const inspect = yield* Inspect
+      const deadline = performance.now() + patience
+      for (;;) {
+        const counts = yield* patiently(inspect.counts(queue))
+        if (counts.ready + counts.scheduled + counts.active === 0) return
+        if (performance.now() > deadline) {
+          const last = this.ledger.lines.slice(-12).join("\n")
+          return yield* new Stalled({ message: `${JSON.stringify(counts)} after ${patience} ms; last heard:\n${last}` })
+        }
+        yield* Effect.sleep(10)
+      }
+    })
+  }
+
+  /** jobs that were enqueued and have not succeeded */
+  get lost(): Effect.Effect<ReadonlyArray<string>, BackendError, Inspect> {
+    return Effect.gen({ self: this }, function*() {
+      const inspect = yield* Inspect
+      const lost: Array<string> = []
+      for (const id of this.ids) {
+        const job = yield* patiently(inspect.get(id))
+        const succeeded = Option.isNone(job)
+          ? !this.place.keep
+          : job.value.state === "succeeded" &&
+            job.value.history.filter(({ event }) => event === "succeeded").length === 1
+        if (!succeeded || !this.ledger.isDone(id)) {
+          lost.push(`${id} (${Option.isNone(job) ? "gone" : job.value.state})`)
+        }
+      }
+      return lost
+    })
+  }
+}
+
+/** so many in the short form, more in the long one */
+export const jobs = (short: number): number => options.long ? short * 10 : short
+
+export const provided = <A, E>(
+  world: World,
+  effect: Effect.Effect<A, E, Services | Scope.Scope>
+): Effect.Effect<A, unknown> => Effect.provide(Effect.scoped(effect), layerOf(world.place))
