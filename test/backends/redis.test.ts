@@ -38,26 +38,6 @@ const quiet = Layer.succeed(References.MinimumLogLevel, "Error" as const)
 const fresh = (options: RedisBackend.Options = {}) => backend(options).pipe(Layer.provide(quiet))
 
 describe("redis", () => {
-  it.live("L16 SCRIPT FLUSH in the middle: the scripts are sent again, nothing is lost or done twice", () =>
-    Effect.gen(function*() {
-      const queue = yield* Backend
-      const redis = yield* Redis
-      yield* queue.publish("q", many(50))
-      const subscription = yield* queue.subscribe("q", { worker: "w" })
-      const seen: Array<string> = []
-      for (;;) {
-        yield* redis.send("SCRIPT", "FLUSH")
-        const deliveries = yield* subscription.take(10)
-        if (deliveries.length === 0) break
-        seen.push(...idsOf(deliveries))
-        yield* redis.send("SCRIPT", "FLUSH")
-        const answers = yield* subscription.settle(complete(deliveries))
-        assert.deepStrictEqual(answers, deliveries.map(() => "Settled"))
-      }
-      assert.strictEqual(seen.length, 50)
-      assert.strictEqual(new Set(seen).size, 50)
-    }).pipe(Effect.scoped, Effect.provide(fresh())))
-
   it.live("nothing is left when everything has ended but the list of queues and the queue's last numbers", () =>
     Effect.gen(function*() {
       const prefix = freshPrefix()
@@ -98,29 +78,6 @@ describe("redis", () => {
       assert.deepStrictEqual(yield* keysOf(prefix), [`{${prefix}:q}:meta`, `{${prefix}}:queues`])
       yield* Layer.build(deleted(prefix))
     }).pipe(Effect.scoped, Effect.provide(client())))
-
-  it.live("a batch of 10,000 is one script, and so is its settlement", () =>
-    Effect.gen(function*() {
-      const queue = yield* Backend
-      const subscription = yield* queue.subscribe("q", { worker: "w" })
-      const answers = yield* queue.publish("q", many(10_000), { atomic: true })
-      assert.isTrue(answers.every(({ _tag }) => _tag === "Stored"))
-      const again = yield* queue.publish("q", [...many(9_999, "other"), item("j-5000")], { atomic: true })
-      assert.deepStrictEqual(again[0], { _tag: "Skipped" })
-      assert.deepStrictEqual(again[9_999], { _tag: "Duplicate", existing: "j-5000" })
-      const deliveries: Array<Delivery> = []
-      for (let more = yield* subscription.take(20_000); more.length > 0; more = yield* subscription.take(20_000)) {
-        assert.isAtMost(more.length, 1_000)
-        deliveries.push(...more)
-      }
-      assert.deepStrictEqual(idsOf(deliveries), many(10_000).map(({ envelope }) => envelope.id))
-      // half of them one by one inside of the script, half together
-      const settled = yield* subscription.settle(
-        deliveries.map(({ receipt }, n) => [receipt, n % 2 === 0 ? succeeded : failed])
-      )
-      assert.strictEqual(settled.filter((answer) => answer === "Settled").length, 10_000)
-      assert.strictEqual((yield* Capability.Inspect.use((inspect) => inspect.counts("q"))).ready, 5_000)
-    }).pipe(Effect.scoped, Effect.provide(fresh())), 30_000)
 
   it.live("a fence grows with every claim of a queue, also when the server forgot its last numbers", () =>
     Effect.gen(function*() {

@@ -44,8 +44,8 @@ local function succeed(from, count)
 end
 
 local function settleOne(item, front)
-  if not has(item.id, item.fence) then return 'Lost' end
   local runner = owner(item.id)
+  if not runner or runner.fence ~= item.fence then return 'Lost' end
   call('HDEL', ACTIVE, item.id)
   call('ZREM', LEASE_END, item.id)
   local job = load(item.id)
