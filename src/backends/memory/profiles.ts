@@ -97,7 +97,7 @@ export const profiles = {
     }
   },
   redis: {
-    limits: { ...limits, takeBatch: 1_000 },
+    limits: { ...limits, publishBatch: 1_000, takeBatch: 1_000, settleBatch: 1_000 },
     abilities: all,
     rules: { priorities: { min: -32_768, max: 32_767 }, granularityMillis: 1, lastTime }
   }
