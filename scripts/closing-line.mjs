@@ -1,5 +1,6 @@
 // A vitest reporter that ends the run with one plain line, `N passed, N failed`, and, in CI, turns a test that did not run
-// (skipped, todo) into a failure: a suite that skips is green for the wrong reason.
+// (skipped, todo) into a failure: a suite that skips is green for the wrong reason. What a test says in its name that was
+// `not run here: ...`, because the machine lacks it, is said again at the end.
 
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`
 
@@ -8,10 +9,12 @@ export default class ClosingLine {
     let passed = 0
     let failed = unhandledErrors.length
     const unrun = []
+    const lacking = new Set()
     for (const module of modules) {
       let failedHere = 0
       for (const test of module.children.allTests()) {
         const { state } = test.result()
+        if (test.name.startsWith("not run here: ")) lacking.add(test.name)
         if (state === "passed") passed++
         else if (state === "failed") failedHere++
         else unrun.push(`${module.relativeModuleId} > ${test.fullName}`)
@@ -25,6 +28,7 @@ export default class ClosingLine {
       failed += unrun.length
     }
     if (passed + failed === 0) failed = 1
+    if (lacking.size > 0) process.stdout.write(`\n${Array.from(lacking).join("\n")}\n`)
     if (failed > 0) process.exitCode = 1
     process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
   }

@@ -3,11 +3,12 @@
  * side, each in a schema of its own.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { afterAll, assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, it } from "@effect/vitest"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as PostgresBackend from "windlass/backends/PostgresBackend"
 import * as Conformance from "../../src/testing/Conformance.ts"
+import { onPostgres } from "./postgres/here.ts"
 import { client, dropped, freshSchema } from "./postgres/server.ts"
 
 const limits = { delayMillis: 365 * 86_400_000 }
@@ -30,7 +31,7 @@ const modes = [["with notify", true], ["without notify", false]] as const
 
 for (const [mode, notify] of modes) {
   const name = `postgres ${mode}`
-  describe.concurrent(`postgres ${mode}`, () => {
+  onPostgres(`postgres ${mode}`, () => {
     const { apply, doNotApply } = Conformance.suite({
       name,
       layer: layer(notify),
@@ -44,5 +45,5 @@ for (const [mode, notify] of modes) {
       assert.deepStrictEqual(doNotApply, exact)
       assert.strictEqual(apply.length, Conformance.cases.length - exact.length)
     })
-  })
+  }, { concurrent: true })
 }

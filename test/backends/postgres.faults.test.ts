@@ -3,7 +3,7 @@
  * between processes, with and without them.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -13,6 +13,7 @@ import * as Redacted from "effect/Redacted"
 import { Backend, type BackendError, type Item, type Settlement, type Subscription } from "windlass/Backend"
 import * as PostgresBackend from "windlass/backends/PostgresBackend"
 import * as Capability from "windlass/Capability"
+import { onPostgres } from "./postgres/here.ts"
 import { proxy } from "./postgres/proxy.ts"
 import { backend, client, dropped, freshSchema, postgres } from "./postgres/server.ts"
 
@@ -56,7 +57,7 @@ const through = (port: number): string => {
   return url.href
 }
 
-describe("leases", () => {
+onPostgres("leases", () => {
   it.live("a claim whose answer was lost comes back, although its worker goes on renewing what it holds (L16)", () => {
     const schema = freshSchema()
     return Effect.gen(function*() {
@@ -119,7 +120,7 @@ describe("leases", () => {
   })
 })
 
-describe("connections", () => {
+onPostgres("connections", () => {
   it.live("all sessions are ended by the server, over and over: nothing is lost, nothing is done twice", () => {
     const schema = freshSchema()
     const total = 400
@@ -178,10 +179,10 @@ describe("connections", () => {
     return Effect.gen(function*() {
       const between = yield* proxy(postgres.url)
       const far = yield* other(
-        { schema, lease: "1 second", statementTimeout: "10 millis", connections: 2, notify: false },
+        { schema, lease: "1 second", statementTimeout: "500 millis", connections: 2, notify: false },
         through(between.port)
       )
-      yield* far.publish("q", [item("first")])
+      yield* again(far.publish("q", [item("first")]))
       between.loseReplies()
       const error = yield* Effect.flip(far.publish("q", [item("a")]))
       assert.deepStrictEqual([error.outcome, error.retryable], ["Unknown", true])
@@ -217,11 +218,11 @@ describe("connections", () => {
       yield* Deferred.succeed(go, undefined)
       yield* Fiber.join(locking)
       assert.deepStrictEqual(yield* one.publish("q", [item("a")]), [{ _tag: "Stored" }])
-    }).pipe(Effect.scoped, Effect.provide(backend({ schema, statementTimeout: "50 millis" })))
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema, statementTimeout: "300 millis" })))
   })
 })
 
-describe("hints", () => {
+onPostgres("hints", () => {
   const waits = (subscription: Subscription) =>
     Effect.gen(function*() {
       while ((yield* subscription.take(1)).length > 0) { /* nothing is left */ }
@@ -278,7 +279,7 @@ describe("hints", () => {
   })
 })
 
-describe("floors", () => {
+onPostgres("floors", () => {
   it.live("a job that was numbered early and committed late is handed out soon, behind a backlog too", () => {
     const schema = freshSchema()
     return Effect.gen(function*() {

@@ -3,7 +3,7 @@
  * the hot statements.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
@@ -14,6 +14,7 @@ import * as PostgresBackend from "windlass/backends/PostgresBackend"
 import * as Capability from "windlass/Capability"
 import { migrations } from "../../src/backends/postgres/migrate.ts"
 import { freePort } from "../support/services.ts"
+import { onPostgres } from "./postgres/here.ts"
 import { backend, client, dropped, freshSchema, postgres } from "./postgres/server.ts"
 
 const item = (id: string, options: Partial<Item> = {}): Item => ({
@@ -64,7 +65,7 @@ const as = (name: string): Partial<PgClient.PgPoolConfig> => {
   return { url: Redacted.make(url.href) }
 }
 
-describe("the schema", () => {
+onPostgres("the schema", () => {
   it.live("ten processes that start at once make one schema, and all of them work", () => {
     const schema = freshSchema()
     return Effect.gen(function*() {
@@ -161,7 +162,7 @@ describe("the schema", () => {
   })
 })
 
-describe("settings", () => {
+onPostgres("settings", () => {
   const wrong: ReadonlyArray<readonly [string, PostgresBackend.Options, string]> = [
     ["a schema that needs quotes", { schema: "My Schema" }, "the schema \"My Schema\" cannot be used"],
     ["a schema of the system", { schema: "pg_queue" }, "no \"pg_\""],
@@ -249,7 +250,7 @@ describe("settings", () => {
     ))
 })
 
-describe("plans", () => {
+onPostgres("plans", () => {
   it.live("no claim, settlement or enqueue walks over a backlog, and no plan made while it was empty does", () => {
     const schema = freshSchema()
     return Effect.gen(function*() {

@@ -2,7 +2,7 @@
  * Enqueues and settlements that join a transaction of the user: with connections that are killed between the statements.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,6 +17,7 @@ import * as TransactionalSettlement from "windlass/middleware/TransactionalSettl
 import * as Task from "windlass/Task"
 import * as TaskGroup from "windlass/TaskGroup"
 import * as Worker from "windlass/Worker"
+import { onPostgres } from "./postgres/here.ts"
 import { backend } from "./postgres/server.ts"
 
 const item = (id: string, options: Partial<Item> = {}): Item => ({
@@ -53,7 +54,7 @@ const killMyself = Effect.gen(function*() {
   ))
 })
 
-describe("transactional enqueue", () => {
+onPostgres("transactional enqueue", () => {
   it.live("an enqueue in a transaction exists when it commits, and not when it fails (PROC-43)", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
@@ -171,7 +172,7 @@ const entries = (schema: string) =>
         rows.map(({ job }) => job))
   )
 
-describe("settlement in the handler's transaction", () => {
+onPostgres("settlement in the handler's transaction", () => {
   const schema = () => `wltest_${Math.random().toString(36).slice(2, 12)}`
 
   it.live("effects and completion commit together; the runtime's settlement is answered Settled, results are kept", () => {
