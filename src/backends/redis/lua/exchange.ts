@@ -185,6 +185,7 @@ end
 export const exchange = String.raw`
 local WORKER, MAX, UNTIL = ARGV[${first}], tonumber(ARGV[${first + 1}]), tonumber(ARGV[${first + 2}])
 local COUNT, FROM = tonumber(ARGV[${first + 3}]), ${first + 4}
+if #ARGV ~= FROM + 2 * COUNT then return redis.error_reply('ERR the arguments are not those of this script') end
 local lost = COUNT > 0 and succeed(FROM, COUNT) or {}
 local others = ARGV[FROM + 2 * COUNT]
 local answers = others ~= '' and settleAll(cjson.decode(others)) or {}
