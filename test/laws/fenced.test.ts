@@ -122,12 +122,14 @@ interface Stale {
   readonly act: (typeof acts)[number]
   readonly settlement: Settlement
   readonly now: (typeof nows)[number]
+  readonly result: boolean
 }
 
 const stale: fc.Arbitrary<Stale> = fc.record({
   act: fc.constantFrom(...acts),
   settlement: fc.constantFrom(...settlements),
-  now: fc.constantFrom(...nows)
+  now: fc.constantFrom(...nows),
+  result: fc.boolean()
 })
 
 const comeBack = (spec: Stale, queue: string): Effect.Effect<void, unknown, Services | Scope.Scope> =>
@@ -139,7 +141,7 @@ const comeBack = (spec: Stale, queue: string): Effect.Effect<void, unknown, Serv
     const theirs = yield* engine.subscribe(queue, { worker: "theirs" })
     yield* engine.publish(queue, [{
       envelope: { id, task: "T", version: 1, payload: "1", headers: {}, origin: "user" },
-      keepResult: 3_600_000
+      keepResult: spec.result ? 3_600_000 : undefined
     }])
     const one = (taken: ReadonlyArray<Delivery>) => {
       assert.strictEqual(taken.length, 1, "hand-outs")
@@ -175,7 +177,8 @@ const comeBack = (spec: Stale, queue: string): Effect.Effect<void, unknown, Serv
     if (holder !== undefined && !spec.now.startsWith("it is")) {
       const [by, delivery] = holder
       assert.deepStrictEqual(yield* by.settle([[delivery.receipt, settlements[0]!]]), ["Settled"])
-      assert.strictEqual(Option.getOrThrow(yield* inspect.get(id)).state, "succeeded")
+      const state = Option.map(yield* inspect.get(id), (record) => record.state)
+      assert.deepStrictEqual(state, spec.result ? Option.some("succeeded" as const) : Option.none())
     }
   })
 
@@ -226,7 +229,7 @@ describe("fenced", () => {
             yield* Effect.scoped(comeBack(spec, `stale${++queues}`))
             tally.add(spec.act, spec.now)
           })),
-      (effect) => Effect.provide(effect, backend(lease))
+      (effect) => Effect.provide(effect, backend(lease, false))
     )
   }
 })

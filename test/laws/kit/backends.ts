@@ -10,8 +10,8 @@ import type * as Capability from "windlass/Capability"
 
 export type Layers = Layer.Layer<Backend | Capability.AllButTransactional, BackendError>
 
-// ended jobs stay, so that what became of them can be looked up
-const retention = { successes: "1 day" } as const
+// ended jobs stay, so that what became of them can be looked up; or not, as an engine may settle those another way
+const retention = (kept: boolean) => kept ? { successes: "1 day" } as const : undefined
 
 const directory = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "windlass-laws-"))),
@@ -19,11 +19,13 @@ const directory = Effect.acquireRelease(
 )
 
 /** `lease`: milliseconds */
-export const memory = (lease = 10 * 86_400_000): Layers => MemoryBackend.layerWith({ lease, retention })
+export const memory = (lease = 10 * 86_400_000, kept = true): Layers =>
+  MemoryBackend.layerWith({ lease, retention: retention(kept) })
 
-export const sqlite = (lease = 10 * 86_400_000): Layers =>
+export const sqlite = (lease = 10 * 86_400_000, kept = true): Layers =>
   Layer.unwrap(
-    Effect.map(directory, (path) => SqliteBackend.layer({ filename: join(path, "queue.db"), lease, retention }))
+    Effect.map(directory, (path) =>
+      SqliteBackend.layer({ filename: join(path, "queue.db"), lease, retention: retention(kept) }))
   )
 
 export const backends = { memory, sqlite } as const
