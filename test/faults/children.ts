@@ -15,13 +15,13 @@ const script = fileURLToPath(new URL("./child.ts", import.meta.url))
 
 let folder: string | undefined
 
-/** children load the same modules again and again: what is compiled is kept until the process ends */
-const cache = (): string => {
-  if (folder === undefined) {
-    const made = folder = mkdtempSync(join(tmpdir(), "windlass-faults-cache-"))
-    process.once("exit", () => rmSync(made, { recursive: true, force: true }))
-  }
-  return folder
+/** children load the same modules again and again: what is compiled is kept until the suite ends */
+const cache = (): string => folder ??= mkdtempSync(join(tmpdir(), "windlass-faults-cache-"))
+
+/** after the last child */
+export const clean = (): void => {
+  if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+  folder = undefined
 }
 
 /** a child ended without saying what was waited for */

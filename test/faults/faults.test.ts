@@ -17,6 +17,7 @@ import { connections } from "./catalogue/connections.ts"
 import { freezes } from "./catalogue/freezes.ts"
 import { kills } from "./catalogue/kills.ts"
 import { loads } from "./catalogue/loads.ts"
+import { clean } from "./children.ts"
 import type { Fault } from "./fault.ts"
 import { Chance, type Engine, options } from "./options.ts"
 import * as servers from "./servers.ts"
@@ -137,6 +138,7 @@ describe(`faults, seed ${options.seed}`, () => {
 
 afterAll(async () => {
   await Effect.runPromise(Scope.close(suite, Exit.void))
+  clean()
   const unrun = missing.map((what) => `not run: ${what}\n`).join("")
   process.stdout.write(`\n${table.text(rows, order)}\n\n${unrun}again: ${table.command()}\n`)
   if (!options.write) return

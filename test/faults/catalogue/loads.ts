@@ -50,7 +50,7 @@ const pinned: Fault = {
     // every job makes rows that cannot be cleaned away while the transaction is open
     const until = performance.now() + (options.long ? 120_000 : 3_000)
     while (performance.now() < until) {
-      yield* world.publish(50)
+      yield* world.publish(50, { takes: 10 })
       yield* world.allDone(world.ids)
     }
     yield* world.drained
@@ -120,7 +120,7 @@ const anyPoint = (world: World): { readonly point: Point; readonly nth: number }
 
 /** as long as the victim has not come to its point there is something to do */
 const feed = (world: World) =>
-  Effect.forever(Effect.andThen(world.publish(40, { takes: 10 }), Effect.suspend(() => world.allDone(world.ids))))
+  Effect.forever(Effect.andThen(world.publish(40, { takes: 25 }), Effect.suspend(() => world.allDone(world.ids))))
 
 const over: Fault = {
   name: "two workers work while a third is killed over and over",
