@@ -11,7 +11,7 @@ import { Backend, type BackendError, type Published, type Shape } from "../../Ba
 import { type Advanced, Cursor } from "../../Capability.ts"
 import type { Plan } from "./plan.ts"
 
-/** no tick is later than this because a computer slept or its clock was set */
+/** no tick is later by more than this because a computer slept or its clock was set */
 const longestSleep = 60_000
 
 /** at a cold start nothing says whether a tick was missed or came before the entry existed */
@@ -114,5 +114,9 @@ const enqueue = (plan: Plan, from: number | undefined, tick: number): Effect.Eff
 
 const iso = (tick: number) => new Date(tick).toISOString()
 
+/** by the clock, which may be set, and not by one timer, which would not notice */
 const sleep = (until: number): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(Math.min(Math.max(until - now, 0), longestSleep)))
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    now >= until
+      ? Effect.void
+      : Effect.andThen(Effect.sleep(Math.min(until - now, longestSleep)), sleep(until)))
