@@ -77,13 +77,26 @@ const errorOf = (worker: State, cause: Cause.Cause<BackendError>): BackendError 
 /** Milliseconds to wait after so many failures in a row. @internal */
 export const backOff = (failures: number): number => Math.min(10_000, 50 * 2 ** Math.min(failures, 8))
 
-/** Settles alone, again and again, until it is said or nobody of them holds a lease any more. */
+/** how long a settlement is tried, in calls that hang: an engine may renew leases for ever and settle nothing */
+const patience = 6
+
+/** Whether the settlement is still worth a try; its deadline begins with the first one that failed. */
+const isHopeless = (worker: State, e: Ended): boolean => {
+  const now = monotonic(worker)
+  e.until ??= now + patience * worker.settings.callTimeout
+  return e.run.heldUntil <= now || e.until <= now || e.run.stopping === "lost"
+}
+
+/**
+ * Settles alone, again and again, until it is said, nobody of them holds a lease any more, or it took too long. One that
+ * the engine refuses for good must not keep the others from being settled: the batch is halved until it stands alone.
+ */
 const settleWhileHeld = (worker: State, lane: Lane, ended: ReadonlyArray<Ended>): Effect.Effect<void> =>
   Effect.gen(function*() {
     let open = ended
     for (let tries = 1; open.length > 0; tries++) {
       const now = monotonic(worker)
-      const gone = open.filter((e) => e.run.heldUntil <= now || e.run.stopping === "lost")
+      const gone = open.filter((e) => isHopeless(worker, e))
       for (const e of gone) lose(worker, lane, e)
       open = open.filter((e) => !gone.includes(e))
       if (open.length === 0) return
@@ -96,14 +109,30 @@ const settleWhileHeld = (worker: State, lane: Lane, ended: ReadonlyArray<Ended>)
           onFailure: (cause) => {
             const error = errorOf(worker, cause)
             if (error.outcome === "Unknown") { for (const e of batch) e.ambiguous = true }
-            return Effect.as(Effect.logWarning(`settling ${batch.length} jobs failed (try ${tries})`, error), batch)
+            const said = Effect.logWarning(`settling ${batch.length} jobs failed (try ${tries})`, error)
+            if (error.retryable) return Effect.as(said, batch)
+            if (batch.length === 1) {
+              for (const e of batch) lose(worker, lane, e)
+              return Effect.as(said, [])
+            }
+            const half = batch.length >>> 1
+            return Effect.as(
+              Effect.andThen(
+                said,
+                Effect.andThen(
+                  settleWhileHeld(worker, lane, batch.slice(0, half)),
+                  settleWhileHeld(worker, lane, batch.slice(half))
+                )
+              ),
+              []
+            )
           }
         }
       )
     }
   })
 
-/** What the backend said about each: done, gone, or unsaid (which goes into the next exchange). */
+/** What the backend said about each: done, gone, or unsaid (which is said again after a while). */
 const confirm = (
   worker: State,
   lane: Lane,
@@ -135,11 +164,24 @@ const confirm = (
         }
         break
       default:
-        if (e.run.heldUntil <= monotonic(worker)) lose(worker, lane, e)
-        else lane.ended.push({ ...e, ambiguous: true })
+        if (isHopeless(worker, e)) lose(worker, lane, e)
+        else sayAgain(worker, lane, e)
     }
   }
   return logs.length === 0 ? Effect.void : Effect.forEach(logs, (log) => log, { discard: true })
+}
+
+/** An engine that does not say is not asked at once: the lane would go round without a pause. */
+const sayAgain = (worker: State, lane: Lane, e: Ended): void => {
+  lane.unsaid++
+  Effect.runForkWith(worker.context)(Effect.andThen(
+    Effect.sleep(backOff(e.tries)),
+    Effect.sync(() => {
+      lane.unsaid--
+      lane.ended.push({ ...e, ambiguous: true, tries: e.tries + 1 })
+      lane.changed.openUnsafe()
+    })
+  ))
 }
 
 const release = (worker: State, lane: Lane, e: Ended): void => {

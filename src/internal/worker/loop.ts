@@ -18,7 +18,7 @@ export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
       const room = yield* permits(worker, lane) //                          capacity first: free slots, then the gates
       const ended = lane.ended.splice(0, worker.backend.limits.settleBatch)
       if (ended.length === 0 && room === 0) {
-        if (worker.draining && lane.live.size === 0 && lane.ended.length === 0) return
+        if (worker.draining && lane.live.size === 0 && lane.ended.length === 0 && lane.unsaid === 0) return
         yield* lane.changed.await
         continue
       }

@@ -112,6 +112,7 @@ export const make = (
         live: new Set(),
         held: new Set(),
         ended: [],
+        unsaid: 0,
         changed: Latch.makeUnsafe(false),
         holding: Latch.makeUnsafe(false),
         poll: options.pollInterval === undefined ? subscription.pollMillis : settings.pollInterval,

@@ -22,6 +22,10 @@ export interface Ended {
   readonly settlement: Settlement
   /** an earlier try to settle it may have taken effect */
   ambiguous: boolean
+  /** how often the backend did not say what became of it */
+  readonly tries: number
+  /** monotonic milliseconds after which it is tried no more, once a try has failed */
+  until: number | undefined
 }
 
 /** One queue of the worker. @internal */
@@ -36,6 +40,8 @@ export interface Lane {
   readonly held: Set<Run>
   /** over, waiting for the next exchange */
   ended: Array<Ended>
+  /** over, and the backend did not say what became of it: waiting to be settled again */
+  unsaid: number
   /** opened whenever the loop may have something to do */
   readonly changed: Latch.Latch
   /** open while something is held, so that an idle worker has no heartbeat to run */
