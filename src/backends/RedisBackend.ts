@@ -8,11 +8,18 @@
  * have the same one.
  *
  * **Connections.** All calls share the service's connection; waiting for work blocks a reserved one (one per process, in a
- * cluster one per queue that is waited for), and hints come through one subscription to the channel `{prefix}:hints`.
+ * cluster one per queue that is waited for), and hints come through one subscription to the channel `{prefix}:hints`. The
+ * client must know the node of a key: `NodeRedis` speaks to one server, which is enough for a primary with replicas.
  *
  * **Ids** are unique within a queue. Cancelling, looking at and awaiting a job ask each queue of the prefix for its id,
  * which is a small script per queue; `Inspect.list` reads the ids of the whole queue and sorts them before it returns the
  * first one.
+ *
+ * **Memory.** A waiting job takes about 320 bytes of the server beside its payload, headers and task, with ids of 36
+ * characters; a delayed one 30 more, one with a unique key 140 more, the only member of a group 330 more. While it runs it
+ * takes 180 more, for its owner and its lease. One that has ended and is kept takes about 750 bytes beside its payload and
+ * its result, and 80 for each event of its history. (Measured on Redis 7.0 with 20,000 jobs.) When all jobs of a queue
+ * have ended and nothing is kept, one hash with its last numbers is left, and its name in the list of queues.
  *
  * **What Redis does not promise.** With `appendonly yes` and `appendfsync everysec` a crash of the server loses up to two
  * seconds of what it had acknowledged: jobs that were published then are gone, jobs that were completed then run again. A

@@ -247,6 +247,7 @@ describe("redis servers", () => {
         const admin = Context.get(yield* Layer.build(NodeRedis.layer({ url })), Redis)
         const kills = 20
         let killed = 0
+        const isOver = () => killed >= kills
         const published: Array<string> = []
         const seen = new Set<string>()
         const settled = new Map<string, number>()
@@ -264,7 +265,7 @@ describe("redis servers", () => {
             ), { discard: true })
           // as a caller does: again with the same ids when nobody knows what became of it
           const producing = Effect.gen(function*() {
-            for (let n = 0; killed < kills; n++) {
+            for (let n = 0; !isOver(); n++) {
               const items = many(10, `b${n}`)
               while ((yield* heard(queue.publish("q", items)))._tag === "Failure") yield* Effect.yieldNow
               published.push(...items.map(({ envelope }) => envelope.id))

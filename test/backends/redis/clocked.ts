@@ -5,7 +5,7 @@
 import { assert } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { Redis } from "effect/persistence/Redis"
+import type { Redis } from "effect/persistence/Redis"
 import { scripts } from "../../../src/backends/redis/scripts.ts"
 
 const asked = "local clock = call('TIME')"
