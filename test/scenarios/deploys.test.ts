@@ -4,11 +4,11 @@
  * renamed. Nothing is lost, nothing runs twice, nothing is dead.
  */
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
 import * as Capability from "windlass/Capability"
 import { ifItAnswers } from "../support/answers.ts"
-import type { Place } from "./deploys/queue.ts"
 import { World } from "./deploys/world.ts"
 
 const postgres = await ifItAnswers(() => import("../backends/postgres/server.ts"))
@@ -17,17 +17,19 @@ const redis = await ifItAnswers(() => import("../backends/redis/server.ts"))
 const sqliteWorld = () =>
   new World((folder) => ({ engine: "sqlite", where: join(folder, "queue.db"), space: "" }), async () => {})
 
-const postgresWorld =
-  ({ client, dropped, freshSchema, postgres }: typeof import("../backends/postgres/server.ts")) => () =>
-    new World(
-      () => ({ engine: "postgres", where: postgres.url, space: freshSchema() }),
-      ({ space }: Place) => Effect.runPromise(Effect.provide(Effect.provide(Effect.void, dropped(space)), client()))
-    )
+/** what was left on a server goes when this layer ends */
+const cleaned = <E>(cleaner: Layer.Layer<never, E>) => Effect.runPromise(Effect.scoped(Layer.build(cleaner)))
 
-const redisWorld = ({ client, deleted, freshPrefix, redis }: typeof import("../backends/redis/server.ts")) => () =>
+const postgresWorld = ({ client, dropped, freshSchema, postgres: { url } }: NonNullable<typeof postgres>) => () =>
   new World(
-    () => ({ engine: "redis", where: redis.url, space: freshPrefix() }),
-    ({ space }: Place) => Effect.runPromise(Effect.provide(Effect.provide(Effect.void, deleted(space)), client()))
+    () => ({ engine: "postgres", where: url, space: freshSchema() }),
+    async ({ space }) => void await cleaned(Layer.provide(dropped(space), client()))
+  )
+
+const redisWorld = ({ client, deleted, freshPrefix, redis: { url } }: NonNullable<typeof redis>) => () =>
+  new World(
+    () => ({ engine: "redis", where: url, space: freshPrefix() }),
+    async ({ space }) => void await cleaned(Layer.provide(deleted(space), client()))
   )
 
 const worlds: Readonly<Record<string, () => World>> = {
@@ -47,7 +49,8 @@ const saying = (world: World, task: string) =>
   world.effects().filter(({ job }) => job.includes(`-${task}-`)).map(({ said, worker }) => `${worker}: ${said}`)
 
 for (const [engine, make] of Object.entries(worlds)) {
-  describe(`rolling deploys on ${engine}`, () => {
+  // dozens of processes are started: slow where the machine is busy
+  describe(`rolling deploys on ${engine}`, { timeout: 180_000 }, () => {
     it("DEPLOY-01 what an older version stored before anybody worked runs in the newer one: payloads up-cast, old names known", async () => {
       await using world = make()
       const ids = await world.produce("old", "a", { Mail: 2, Report: 2, Notify: 2 })
@@ -130,8 +133,8 @@ for (const [engine, make] of Object.entries(worlds)) {
       await using world = make()
       const [old, younger] = await Promise.all([world.worker("old"), world.worker("new")])
       const ids = (await Promise.all([
-        world.produce("old", "a", { Mail: 20, Report: 20, Notify: 20 }),
-        world.produce("new", "a", { Mail: 20, Report: 20, Alert: 20, Archive: 20 })
+        world.producer("old", "a", { Mail: 20, Report: 20, Notify: 20 }),
+        world.producer("new", "a", { Mail: 20, Report: 20, Alert: 20, Archive: 20 })
       ])).flat()
       const drained = old.drained()
       const more = await world.produce("new", "b", { Mail: 20, Report: 20, Alert: 20, Archive: 20 })
@@ -164,7 +167,8 @@ for (const [engine, make] of Object.entries(worlds)) {
       await using world = make()
       const old = await world.worker("old", { unknownFor: 1_000 })
       const ids = await world.produce("new", "a", { Report: 1, Archive: 1 })
-      await world.until(() => ids.every((id) => old.count(`dead ${id} unknown-task`) > 0), old)
+      for (const id of ids) world.expected.add(`dead ${id} unknown-task`)
+      await world.until(() => Array.from(world.expected).every((line) => old.count(line) > 0), old)
       assert.strictEqual(await old.drained(), 0)
       assert.deepStrictEqual(await world.counts(), { ready: 0, scheduled: 0, active: 0, dead: 2 })
       assert.deepStrictEqual(world.effects(), [])

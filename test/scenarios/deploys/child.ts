@@ -2,16 +2,16 @@
  * One process of one version: `node child.ts ROLE VERSION ENGINE WHERE SPACE ...`. It says what it does on its standard
  * output, a line each.
  *
- * - `produce ... PREFIX TASK:COUNT...`: enqueues, says `stored ID` and ends
+ * - `produce ... PREFIX TASKS`: enqueues as many of each task as TASKS (JSON) says, says `stored ID` and ends
  * - `work ... EFFECTS UNKNOWN_FOR`: works until it is told to stop; says `ready`, what its handlers say (effects.ts), and
  *   `released ID`, `dead ID REASON`
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import * as Enqueue from "windlass/Enqueue"
 import * as Worker from "windlass/Worker"
 import { handlerOf, say } from "./effects.ts"
+import { produce, type Version } from "./produce.ts"
 import { open, type Place } from "./queue.ts"
 import * as v1 from "./v1.ts"
 import * as v2 from "./v2.ts"
@@ -20,20 +20,11 @@ const [role, version, engine = "", where = "", space = "", ...args] = process.ar
 const queue = open({ engine: engine as Place["engine"], where, space })
 
 if (role === "produce") {
-  const enqueue = version === "old" ? v1.enqueue : v2.enqueue
-  const [prefix, ...wanted] = args
-  const program = Effect.forEach(wanted, (one) => {
-    const [task, count] = one.split(":") as [keyof typeof enqueue, string]
-    return Effect.forEach(
-      Array.from({ length: Number(count) }, (_, i) => i),
-      (i) =>
-        Effect.map(
-          enqueue[task](i).pipe(Enqueue.id(`${prefix}-${version}-${task}-${i}`)),
-          (id) => say(`stored ${id}`)
-        )
-    )
-  })
-  await Effect.runPromise(Effect.provide(program, queue))
+  const [prefix, tasks] = args
+  const ids = await Effect.runPromise(
+    Effect.provide(produce(version as Version, prefix!, JSON.parse(tasks!) as Record<string, number>), queue)
+  )
+  for (const id of ids) say(`stored ${id}`)
 } else {
   const [effects = "", unknownFor = "3600000"] = args
   const { worker } = version === "old" ? v1 : v2

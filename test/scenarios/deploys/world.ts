@@ -11,11 +11,10 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import * as Capability from "windlass/Capability"
 import * as effects from "./effects.ts"
+import { produce, type Version } from "./produce.ts"
 import { open, type Place, type Services } from "./queue.ts"
 
 const script = join(import.meta.dirname, "child.ts")
-
-export type Version = "old" | "new"
 
 export class Child {
   readonly lines: Array<string> = []
@@ -72,6 +71,9 @@ export class World {
   private readonly children: Array<Child> = []
   private readonly clean: (place: Place) => Promise<void>
   private readonly waiting = new Set<() => void>()
+  /** lines about jobs that a test wants to see dead */
+  readonly expected = new Set<string>()
+  private fault: string | undefined
 
   constructor(at: (folder: string) => Place, clean: (place: Place) => Promise<void>) {
     this.place = at(this.folder)
@@ -95,15 +97,17 @@ export class World {
   }
 
   /** the ids that a producer of that version stored; `tasks` says how many of which */
-  async produce(
+  produce(version: Version, prefix: string, tasks: Readonly<Record<string, number>>): Promise<ReadonlyArray<string>> {
+    return this.ask(produce(version, prefix, tasks))
+  }
+
+  /** as `produce`, in a process of its own */
+  async producer(
     version: Version,
     prefix: string,
     tasks: Readonly<Record<string, number>>
   ): Promise<ReadonlyArray<string>> {
-    const child = this.start("produce", version, [
-      prefix,
-      ...Object.entries(tasks).map(([task, count]) => `${task}:${count}`)
-    ])
+    const child = this.start("produce", version, [prefix, JSON.stringify(tasks)])
     const code = await child.ended
     if (code !== 0) throw new Error(`the ${version} producer failed (${code}); ${child.failure}`)
     return child.lines.filter((line) => line.startsWith("stored ")).map((line) => line.slice("stored ".length))
@@ -114,21 +118,25 @@ export class World {
     return new Promise((resolve, reject) => {
       const look = () => {
         const done = isSo()
-        if (!done && about?.failure === undefined) return
+        const failure = done ? undefined : about?.failure ?? this.fault
+        if (!done && failure === undefined) return
         this.waiting.delete(look)
         if (done) resolve()
-        else reject(new Error(about!.failure))
+        else reject(new Error(failure))
       }
       this.waiting.add(look)
       look()
     })
   }
 
-  /** waits until all of these have run */
-  ran(ids: ReadonlyArray<string>): Promise<void> {
-    return this.until(() => {
-      const did = new Set(this.children.flatMap(({ lines }) => lines))
-      return ids.every((id) => did.has(`did ${id}`))
+  /** waits until all of these have run; a job that died instead is the end of it */
+  async ran(ids: ReadonlyArray<string>): Promise<void> {
+    this.fault = undefined
+    await this.until(() => {
+      const said = new Set(this.children.flatMap(({ lines }) => lines))
+      const dead = Array.from(said).filter((line) => line.startsWith("dead ") && !this.expected.has(line))
+      if (dead.length > 0) this.fault = dead.join(", ")
+      return ids.every((id) => said.has(`did ${id}`))
     })
   }
 
