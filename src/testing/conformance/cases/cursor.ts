@@ -87,29 +87,35 @@ export const cursor = [
     yield* equal(yield* (yield* s.subscribe("w")).take(10), [], "what was stored")
   }),
 
-  make("cursor/crowd", ["PROC-44"], "of many who move it from one time at once, one does, and its jobs alone are stored", [
-    "Cursor"
-  ], function*() {
-    const { scale } = yield* Harness
-    const cursor = yield* Cursor
-    const s = yield* stage
-    const crowd = Math.max(4, Math.floor(20 / scale))
-    let from: number | undefined
-    for (let round = 1; round <= 3; round++) {
-      const fiber = yield* Effect.forkChild(Effect.forEach(
-        Array.from({ length: crowd }, (_, i) => i),
-        (i) => cursor.advance({ queue: s.queue, name: "c", from, to: round }, [s.item(`${round}-${i}`)]),
-        { concurrency: "unbounded" }
-      ))
-      const answers = yield* ends(fiber, "the crowd")
-      yield* equal(answers.filter(({ _tag }) => _tag === "Advanced").length, 1, `who moved it in round ${round}`)
-      yield* holds(
-        answers.every((answer) => answer._tag === "Advanced" || answer.at === round),
-        `the others see where it stands in round ${round}`
-      )
-      from = round
+  make(
+    "cursor/crowd",
+    ["PROC-44"],
+    "of many who move it from one time at once, one does, and its jobs alone are stored",
+    [
+      "Cursor"
+    ],
+    function*() {
+      const { scale } = yield* Harness
+      const cursor = yield* Cursor
+      const s = yield* stage
+      const crowd = Math.max(4, Math.floor(20 / scale))
+      let from: number | undefined
+      for (let round = 1; round <= 3; round++) {
+        const fiber = yield* Effect.forkChild(Effect.forEach(
+          Array.from({ length: crowd }, (_, i) => i),
+          (i) => cursor.advance({ queue: s.queue, name: "c", from, to: round }, [s.item(`${round}-${i}`)]),
+          { concurrency: "unbounded" }
+        ))
+        const answers = yield* ends(fiber, "the crowd")
+        yield* equal(answers.filter(({ _tag }) => _tag === "Advanced").length, 1, `who moved it in round ${round}`)
+        yield* holds(
+          answers.every((answer) => answer._tag === "Advanced" || answer.at === round),
+          `the others see where it stands in round ${round}`
+        )
+        from = round
+      }
+      const subscription = yield* s.subscribe("w")
+      yield* equal((yield* subscription.take(10)).length, 3, "jobs stored")
     }
-    const subscription = yield* s.subscribe("w")
-    yield* equal((yield* subscription.take(10)).length, 3, "jobs stored")
-  })
+  )
 ]
