@@ -28,7 +28,8 @@
  * (`noeviction`), publishes fail with an error that says so, and what is stored is claimed and settled as before.
  *
  * **Rights.** `~{windlass:*` and `~{windlass}:*` on keys, `&{windlass}:hints` on channels, and the commands `+@all -@admin
- * -@dangerous +info`, with `windlass` for the prefix. `CONFIG GET save` is asked for at the start, and done without.
+ * -@dangerous +info +client|unblock`, with `windlass` for the prefix. `CONFIG GET save` is asked for at the start, and done
+ * without.
  *
  * @since 0.1.0
  */

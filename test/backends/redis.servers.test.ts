@@ -219,6 +219,56 @@ describe("redis servers", () => {
   )
 
   it.live(
+    "a user with the rights that the module names can do everything; one without them is told so",
+    () =>
+      Effect.gen(function*() {
+        const { port, url } = yield* server()
+        const admin = Context.get(yield* Layer.build(NodeRedis.layer({ url })), Redis)
+        const rights = [
+          "~{windlass:*",
+          "~{windlass}:*",
+          "&{windlass}:hints",
+          "+@all",
+          "-@admin",
+          "-@dangerous",
+          "+info"
+        ]
+        yield* admin.send(
+          "ACL",
+          "SETUSER",
+          "app",
+          "on",
+          ">p",
+          "resetkeys",
+          "resetchannels",
+          ...rights,
+          "+client|unblock"
+        )
+        yield* Effect.gen(function*() {
+          const queue = yield* Backend
+          const cancel = yield* Capability.Cancel
+          const leader = yield* Capability.Leader
+          const inspect = yield* Capability.Inspect
+          const subscription = yield* queue.subscribe("q", { worker: "w" })
+          const waiting = yield* Effect.forkChild(receive(subscription), { startImmediately: true })
+          yield* Effect.sleep(50)
+          yield* queue.publish("q", [item("a", { keepResult: 60_000 })])
+          yield* queue.publish("q", [item("b", { due: { _tag: "After", millis: 60_000 } })])
+          assert.deepStrictEqual(yield* subscription.settle(complete(yield* Fiber.join(waiting))), ["Settled"])
+          assert.strictEqual(yield* cancel.request("b"), "Cancelled")
+          assert.strictEqual((yield* Effect.scoped(leader.hold("n"))).epoch, 1)
+          assert.deepStrictEqual(yield* inspect.queues, ["q"])
+          yield* admin.send("ACL", "SETUSER", "app", "-evalsha")
+          const error = yield* Effect.flip(queue.publish("q", [item("c")]))
+          assert.include(error.message, "the user lacks a right")
+          assert.strictEqual(error.outcome, "NotApplied")
+          assert.isFalse(error.retryable)
+        }).pipe(Effect.scoped, Effect.provide(on(`redis://app:p@127.0.0.1:${port}`)))
+      }).pipe(Effect.scoped),
+    20_000
+  )
+
+  it.live(
     "a replica is refused when the layer is built, and one that becomes a replica says so",
     () =>
       Effect.gen(function*() {
