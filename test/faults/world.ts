@@ -95,6 +95,14 @@ export class World {
     return this.until(() => all.every((id) => this.ledger.isDone(id)))
   }
 
+  /** waits until that worker has all of these at once */
+  heldBy(worker: string, ids: ReadonlyArray<string>): Effect.Effect<void> {
+    return this.until(() => {
+      const held = this.ledger.held(worker)
+      return ids.every((id) => held.has(id))
+    })
+  }
+
   private until(isSo: () => boolean): Effect.Effect<void> {
     return Effect.callback((resume) => {
       const look = () => {
@@ -112,13 +120,20 @@ export class World {
   get drained(): Effect.Effect<void, BackendError | Stalled, Inspect> {
     return Effect.gen({ self: this }, function*() {
       const inspect = yield* Inspect
-      const deadline = performance.now() + patience
+      let deadline = performance.now() + patience
+      let heard = -1
       for (;;) {
+        if (this.ledger.lines.length > heard) {
+          heard = this.ledger.lines.length
+          deadline = performance.now() + patience
+        }
         const counts = yield* patiently(inspect.counts(queue))
         if (counts.ready + counts.scheduled + counts.active === 0) return
         if (performance.now() > deadline) {
           const last = this.ledger.lines.slice(-12).join("\n")
-          return yield* new Stalled({ message: `${JSON.stringify(counts)} after ${patience} ms; last heard:\n${last}` })
+          return yield* new Stalled({
+            message: `${JSON.stringify(counts)} and nothing heard for ${patience} ms; last heard:\n${last}`
+          })
         }
         yield* Effect.sleep(10)
       }

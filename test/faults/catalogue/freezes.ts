@@ -41,7 +41,7 @@ const frozen = (
     const recovery = ledger.recovery(from, held)
     const heard = sleeper.lines.length
     yield* release
-    for (const id of held) yield* sleeper.line(new RegExp(`^lost ${id}$`))
+    for (const id of held) yield* sleeper.line(new RegExp(`^(?:answer|lost) ${id}\\b`))
     const answers = sleeper.lines.slice(heard).filter((line) => line.startsWith("answer "))
     const wrong = answers.filter((line) => !line.endsWith(" Lost"))
     if (answers.length === 0 || wrong.length > 0) {
@@ -54,6 +54,38 @@ const frozen = (
     return { allowed: Math.min(concurrency, allowed + begunLate), recovery, within: afterLease(world) }
   })
 })
+
+/** it is held as it is about to settle, until others have claimed its jobs and run them: only the fence tells who is who */
+const overtaken: Fault = {
+  name: "SIGSTOP past the lease, SIGCONT while others run its jobs",
+  engines: durable,
+  why: "what it had begun and not settled: others began it again",
+  run: Effect.fnUntraced(function*(world) {
+    const { ledger } = world
+    yield* world.publish(jobs(24), { takes: 1_000 })
+    const sleeper = yield* world.child({ worker: "sleeper", concurrency, stop: { point: "settle", nth: 1 } })
+    const settling = yield* sleeper.atPoint
+    const from = performance.now()
+    yield* sleeper.signal("SIGSTOP")
+    const held = ledger.held("sleeper")
+    const allowed = ledger.enteredOf(held)
+    yield* world.survivor()
+    yield* world.heldBy("survivor", settling)
+    const heard = sleeper.lines.length
+    yield* sleeper.signal("SIGCONT")
+    yield* sleeper.order("go")
+    for (const id of settling) yield* sleeper.line(new RegExp(`^answer ${id} `))
+    const answers = sleeper.lines.slice(heard).filter((line) => line.startsWith("answer "))
+    const wrong = answers.filter((line) => settling.includes(line.split(" ")[1]!) && !line.endsWith(" Lost"))
+    if (answers.length === 0 || wrong.length > 0) {
+      return yield* new SettledAnyway({
+        message: `its late settlements were answered: ${answers.join(", ") || "never"}`
+      })
+    }
+    yield* world.drained
+    return { allowed: Math.min(concurrency, allowed), recovery: ledger.recovery(from, held), within: afterLease(world) }
+  })
+}
 
 const jump = (name: string, millis: number): Fault => ({
   name,
@@ -95,6 +127,7 @@ export const freezes: ReadonlyArray<Fault> = [
       child.signal("SIGSTOP"),
       Effect.andThen(child.signal("SIGCONT"), child.order("go"))
     )),
+  overtaken,
   frozen("event loop blocked past the lease", 4, (child) =>
     Effect.gen(function*() {
       const file = yield* flag

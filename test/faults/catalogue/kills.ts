@@ -135,6 +135,6 @@ export const kills: ReadonlyArray<Fault> = [
     "settle",
     "unanswered",
     "between a settlement and its answer",
-    "none: it is settled; a claim in the same request comes back"
+    "none: it is settled; what was begun if it was a heartbeat's answer that was held back"
   )
 ]
