@@ -173,7 +173,7 @@ export class World {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const child of this.children) child.process.kill("SIGKILL")
     await Promise.all(this.children.map(({ ended }) => ended))
-    await this.clean(this.place)
     rmSync(this.folder, { recursive: true, force: true })
+    await this.clean(this.place)
   }
 }
