@@ -1,4 +1,5 @@
 /** Capacity before the claim: free slots of the lane and of the worker, then the permits of every gate. */
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Admission, Gate } from "../../Gate.ts"
 import type { Run } from "./run.ts"
@@ -79,8 +80,12 @@ const waitFor = (lane: Lane, gate: Gate, max: number): Effect.Effect<number> => 
     })
   )
   const otherwise = lane.ended.length > 0 ? zero : Effect.as(lane.changed.await, 0)
+  lane.gated = true
   // a gate that answered while the race was lost keeps its answer: its permits are counted, never forgotten
-  return Effect.map(Effect.raceFirst(counted, otherwise), () => given.count)
+  return Effect.map(Effect.raceFirst(counted, otherwise), () => {
+    lane.gated = false
+    return given.count
+  })
 }
 
 const release = (gate: Gate, count: number, started: boolean): Effect.Effect<void> =>
@@ -94,6 +99,13 @@ export const giveBack = (lane: Lane, count: number): Effect.Effect<void> =>
       discard: true
     })
 
+/** A gate that dies is no fault of the job: it comes back a little later, and has paid nothing. */
+const undecided = (gate: Gate, cause: Cause.Cause<never>): Effect.Effect<Admission> =>
+  Effect.as(Effect.logError(`gate ${gate.name} failed to decide about a job, which goes back`, cause), {
+    _tag: "Later",
+    millis: 1_000
+  })
+
 /** Asks the keyed gates about one claimed job; undefined when all admit it. @internal */
 export const admit = (
   lane: Lane,
@@ -102,7 +114,7 @@ export const admit = (
   Effect.gen(function*() {
     for (const gate of lane.gates) {
       if (gate.admit === undefined) continue
-      const admission = yield* gate.admit(run)
+      const admission = yield* Effect.catchCause(gate.admit(run), (cause) => undecided(gate, cause))
       if (admission._tag === "Later") return { gate: gate.name, millis: admission.millis }
       const held = admissions.get(run)
       if (held === undefined) admissions.set(run, [admission])
@@ -120,5 +132,9 @@ export const returnPermits = (worker: State, lane: Lane, run: Run): void => {
     ...lane.gates.filter((gate) => gate.acquire !== undefined).map((gate) => release(gate, 1, started)),
     ...held.map((admission) => admission.release(started))
   ]
-  Effect.runForkWith(worker.context)(Effect.forEach(all, (effect) => effect, { discard: true }))
+  // one that dies keeps no other from getting its permits back
+  const said = (cause: Cause.Cause<never>) => Effect.logError("a gate failed to take back its permits", cause)
+  Effect.runForkWith(worker.context)(
+    Effect.forEach(all, (effect) => Effect.catchCause(effect, said), { discard: true })
+  )
 }

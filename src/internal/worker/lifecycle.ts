@@ -23,11 +23,11 @@ export const run = (state: State): Effect.Effect<void, never, Scope.Scope> =>
     for (const { name, run } of state.crons) {
       yield* FiberSet.run(sides, watched(state, `cron ${name}`, Effect.raceFirst(run, state.stopping.await)))
     }
-    const loops = state.lanes.map((lane) =>
-      Effect.runForkWith(state.context)(watched(state, `run loop of queue ${lane.queue}`, loop(state, lane)), {
-        uninterruptible: true
-      })
-    )
+    const loops = state.lanes.map((lane) => {
+      const watchedLoop = watched(state, `run loop of queue ${lane.queue}`, loop(state, lane))
+      // what a loop that failed left open is still waited for and settled, by one that claims nothing and asks no gate
+      return Effect.runForkWith(state.context)(Effect.andThen(watchedLoop, watchedLoop), { uninterruptible: true })
+    })
     const phases = Effect.runForkWith(state.context)(shutdown(state), { uninterruptible: true })
     const over = Effect.gen(function*() {
       for (const fiber of loops) yield* awaitFiber(fiber)

@@ -8,7 +8,7 @@ import { exchange } from "./exchange.ts"
 import { giveBack, permits } from "./gates.ts"
 import { idle } from "./idle.ts"
 import { start } from "./start.ts"
-import { freed, type Lane, type State } from "./state.ts"
+import { freed, type Lane, monotonic, type State } from "./state.ts"
 
 /** Ends when the worker is drained and everything that this lane claimed is settled. @internal */
 export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
@@ -22,12 +22,13 @@ export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
         yield* lane.changed.await
         continue
       }
+      const asked = monotonic(worker) //                                    a lease may begin at any moment from here on
       const claimed: ReadonlyArray<Delivery> = yield* exchange(worker, lane, ended, room) // settle those, claim these
-      yield* giveBack(lane, room - claimed.length)
       worker.reserved -= room
-      if (claimed.length < room) freed(worker)
       worker.claimed += claimed.length
-      for (const delivery of claimed) start(worker, lane, delivery)
+      for (const delivery of claimed) start(worker, lane, delivery, asked)
+      if (claimed.length < room) freed(worker)
+      yield* giveBack(lane, room - claimed.length)
       if (claimed.length > 0 || room === 0 || lane.ended.length > 0) yield* Effect.yieldNow
       else yield* idle(worker, lane, room)
     }

@@ -117,6 +117,7 @@ export const make = (
         holding: Latch.makeUnsafe(false),
         poll: options.pollInterval === undefined ? subscription.pollMillis : settings.pollInterval,
         waiting: false,
+        gated: false,
         ticket: undefined,
         failures: 0,
         claimedAt: monotonic(state),
@@ -212,7 +213,7 @@ const report = (state: State): Worker.Report => {
 
 /**
  * An idle lane looks again at least every `poll`; one that has not for three of them is stuck, unless it is full. Where
- * hints are exact a lane may wait for as long as nothing comes.
+ * hints are exact a lane may wait for as long as nothing comes, and everywhere for as long as a gate is closed.
  */
 const health = (state: State): Effect.Effect<Worker.Health> =>
   Effect.gen(function*() {
@@ -226,9 +227,9 @@ const health = (state: State): Effect.Effect<Worker.Health> =>
       failures: lane.failures
     }))
     const inTime = (lane: Lane) =>
-      lane.poll === undefined
+      lane.gated || (lane.poll === undefined
         ? lane.waiting || now - lane.claimedAt < 3 * state.settings.callTimeout
-        : now - lane.claimedAt < 3 * lane.poll + state.settings.callTimeout
+        : now - lane.claimedAt < 3 * lane.poll + state.settings.callTimeout)
     const full = state.running >= state.settings.concurrency
     const live = !over && state.failure === undefined &&
       state.lanes.every((lane) => inTime(lane) || full || lane.live.size >= lane.concurrency || state.draining)

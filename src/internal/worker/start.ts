@@ -11,7 +11,7 @@ import type { Delivered } from "./deliver.ts"
 import { emit } from "./events.ts"
 import { returnPermits } from "./gates.ts"
 import { Run } from "./run.ts"
-import { freed, type Lane, monotonic, type State } from "./state.ts"
+import { freed, type Lane, type State } from "./state.ts"
 import { watch } from "./stuck.ts"
 
 const uninterruptible = { uninterruptible: true }
@@ -19,11 +19,11 @@ const uninterruptible = { uninterruptible: true }
 const released: Outcome = { _tag: "Released", why: "released", after: 0, reason: "the worker stops" }
 const unstarted: Delivered = { outcome: released, settlement: toSettlement(released) }
 
-/** @internal */
-export const start = (worker: State, lane: Lane, delivery: Delivery): void => {
+/** `asked`: monotonic milliseconds at which the claim was asked for. @internal */
+export const start = (worker: State, lane: Lane, delivery: Delivery, asked: number): void => {
   const run = new Run(delivery, worker.clock.currentTimeMillisUnsafe(), worker.handle, worker.progressTo)
   const { lease } = lane.subscription
-  if (lease._tag === "Timed") run.heldUntil = monotonic(worker) + lease.millis
+  if (lease._tag === "Timed") run.heldUntil = asked + lease.millis
   lane.live.add(run)
   lane.held.add(run)
   lane.holding.openUnsafe()

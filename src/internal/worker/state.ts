@@ -52,6 +52,8 @@ export interface Lane {
   ticket: number | undefined
   /** it waits for work, having found none */
   waiting: boolean
+  /** it waits for a gate to open */
+  gated: boolean
   /** calls to the backend that failed in a row */
   failures: number
   /** monotonic milliseconds of the last claim that the backend answered */
