@@ -35,12 +35,18 @@ describe("smoke", () => {
             return "ok " + to
           })
         )
-      ).pipe(Layer.provide(Layer.succeed(RequireTenant, Middleware.hooks({ provides: Tenant, before: () => Effect.succeed({ id: "T" }) }))))
+      ).pipe(Layer.provide(Layer.succeed(
+        RequireTenant,
+        Middleware.hooks({ provides: Tenant, before: () => Effect.succeed({ id: "T" }) })
+      )))
       yield* Effect.gen(function*() {
         assert.strictEqual(yield* Send.execute({ to: "a" }), "ok a")
         const bad = yield* Effect.forkChild(Send.execute({ to: "bad" }), { startImmediately: true })
         yield* TestClock.adjust("10 days")
-        assert.strictEqual(yield* Effect.flatten(Effect.exit(Effect.flatMap(Effect.succeed(bad), (f) => f.pollUnsafe()!))), "ok bad")
+        assert.strictEqual(
+          yield* Effect.flatten(Effect.exit(Effect.flatMap(Effect.succeed(bad), (f) => f.pollUnsafe()!))),
+          "ok bad"
+        )
         const worse = yield* Effect.forkChild(Effect.flip(Send.execute({ to: "worse" })), { startImmediately: true })
         yield* TestClock.adjust("30 days")
         const e = yield* worse.pollUnsafe()!
@@ -49,7 +55,11 @@ describe("smoke", () => {
         assert.isTrue(health.ready)
         const report = yield* Worker.stop
         assert.strictEqual(report.succeeded, 2)
-      }).pipe(Effect.provide(Worker.layer(App, { concurrency: 3 }).pipe(Layer.provide(live), Layer.provideMerge(MemoryBackend.layer))))
+      }).pipe(
+        Effect.provide(
+          Worker.layer(App, { concurrency: 3 }).pipe(Layer.provide(live), Layer.provideMerge(MemoryBackend.layer))
+        )
+      )
       assert.deepStrictEqual(seen, ["1aT", "1badT", "2badT", "3badT", "1worseT", "2worseT", "3worseT", "4worseT"])
     }))
 })

@@ -105,7 +105,7 @@ onPostgres("transactional enqueue", () => {
           reason: undefined
         }]])
         yield* cancel.request("b")
-        yield* Effect.fail("rolled back")
+        return yield* Effect.fail("rolled back")
       })))
       assert.deepStrictEqual((yield* subscription.take(10)).map(({ envelope }) => envelope.id), ["c"])
     }).pipe(Effect.scoped, Effect.provide(backend())))
@@ -243,7 +243,7 @@ onPostgres("settlement in the handler's transaction", () => {
       const work = (receipt: typeof stale) =>
         Effect.exit(transactional.transaction(Effect.gen(function*() {
           yield* sql`INSERT INTO ${sql(name)}.ledger VALUES (1)`
-          if ((yield* transactional.settle(receipt!.receipt, done)) === "Lost") yield* Effect.fail("lost")
+          if ((yield* transactional.settle(receipt!.receipt, done)) === "Lost") return yield* Effect.fail("lost")
         })))
       assert.isTrue(Exit.isFailure(yield* work(stale)))
       assert.deepStrictEqual(yield* entries(name), [])

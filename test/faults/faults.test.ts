@@ -108,8 +108,10 @@ const costs = (fault: Fault, engine: Engine) =>
         return { found, lost: yield* here.lost }
       })
     )
-    const { duplicates, settledTwice } = here.ledger
-    const { allowed, recovery, within } = found
+    const { duplicates } = here.ledger
+    const { recovery, within } = found
+    const allowed = found.allowed + here.republished.size
+    const settledTwice = here.ledger.settledTwice.filter((id) => !here.republished.has(id))
     const jobs = here.ids.length
     rows.push({ fault: fault.name, engine, jobs, lost: lost.length, duplicates, allowed, why: fault.why, recovery })
     assert.deepStrictEqual(lost, [], "jobs that were enqueued and have not succeeded")

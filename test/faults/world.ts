@@ -37,6 +37,8 @@ export class World {
   readonly server: Server | undefined
   readonly ledger = new Ledger()
   readonly ids: Array<string> = []
+  /** published again because nobody knew whether they were stored: an engine knows an id for as long as it has the job */
+  readonly republished = new Set<string>()
 
   constructor(place: Place, chance: Chance, server: Server | undefined) {
     this.place = place
@@ -61,7 +63,16 @@ export class World {
         { length: Math.ceil(count / batch) },
         (_, i) => items.slice(i * batch, (i + 1) * batch)
       )
-      return Effect.forEach(batches, (some) => patiently(backend.publish(queue, some)), { discard: true })
+      return Effect.forEach(
+        batches,
+        (some) =>
+          patiently(Effect.tapError(backend.publish(queue, some), (error) =>
+            Effect.sync(() => {
+              this.ledger.hear("producer", `failed ${error.outcome} ${error.message}`)
+              if (error.outcome === "Unknown") { for (const { envelope } of some) this.republished.add(envelope.id) }
+            }))),
+        { discard: true }
+      )
     })
   }
 

@@ -16,28 +16,31 @@ class Work extends Task.make("Work", { payload: { n: Schema.Number } }) {}
 const group = TaskGroup.make(Work)
 
 describe("a gate that dies", () => {
-  scenario("L13 before a claim: the worker stops and says why, and what runs is waited for and settled first", () =>
-    Effect.gen(function*() {
-      const started = yield* Deferred.make<void>()
-      const go = yield* Deferred.make<void>()
-      let asked = 0
-      const gate = Gate.make({
-        name: "breaks",
-        acquire: () => Effect.suspend(() => ++asked === 1 ? Effect.succeed(1) : Effect.die("broken gate"))
+  scenario(
+    "L13 before a claim: the worker stops and says why, and what runs is waited for and settled first",
+    () =>
+      Effect.gen(function*() {
+        const started = yield* Deferred.make<void>()
+        const go = yield* Deferred.make<void>()
+        let asked = 0
+        const gate = Gate.make({
+          name: "breaks",
+          acquire: () => Effect.suspend(() => ++asked === 1 ? Effect.succeed(1) : Effect.die("broken gate"))
+        })
+        const live = Work.toLayer(() => Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(go)))
+        const id = yield* Work.enqueue({ n: 1 })
+        const worker = yield* startWorker(Worker.layer(group, { gates: [gate] }).pipe(Layer.provide(live)))
+        yield* Deferred.await(started)
+        const over = yield* Effect.forkScoped(worker.await, { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        assert.isUndefined(over.pollUnsafe())
+        yield* Deferred.succeed(go, undefined)
+        const report = yield* worker.await
+        assert.isDefined(report.failure)
+        assert.strictEqual(report.succeeded, 1)
+        assert.strictEqual((yield* record(id)).state, "succeeded")
       })
-      const live = Work.toLayer(() => Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(go)))
-      const id = yield* Work.enqueue({ n: 1 })
-      const worker = yield* startWorker(Worker.layer(group, { gates: [gate] }).pipe(Layer.provide(live)))
-      yield* Deferred.await(started)
-      const over = yield* Effect.forkScoped(worker.await, { startImmediately: true })
-      yield* TestClock.adjust("1 second")
-      assert.isUndefined(over.pollUnsafe())
-      yield* Deferred.succeed(go, undefined)
-      const report = yield* worker.await
-      assert.isDefined(report.failure)
-      assert.strictEqual(report.succeeded, 1)
-      assert.strictEqual((yield* record(id)).state, "succeeded")
-    }))
+  )
 
   scenario("L10 deciding about a job: the job goes back and pays nothing", () =>
     Effect.gen(function*() {
@@ -46,7 +49,9 @@ describe("a gate that dies", () => {
         name: "breaks",
         admit: () =>
           Effect.suspend(() =>
-            broken ? Effect.die("store down") : Effect.succeed({ _tag: "Admitted" as const, release: () => Effect.void })
+            broken
+              ? Effect.die("store down")
+              : Effect.succeed({ _tag: "Admitted" as const, release: () => Effect.void })
           )
       })
       const live = Work.toLayer(() => Effect.void)
@@ -83,41 +88,49 @@ describe("a gate that dies", () => {
     }))
 })
 
-scenario("a worker whose gate stays closed is alive: restarting it would not open the gate", () =>
-  Effect.gen(function*() {
-    const gate = Gate.make({ name: "closed", acquire: () => Effect.never })
-    const live = Work.toLayer(() => Effect.void)
-    const worker = yield* startWorker(Worker.layer(group, { gates: [gate] }).pipe(Layer.provide(live)))
-    yield* TestClock.adjust("1 hour")
-    assert.isTrue((yield* worker.health).live)
-    yield* worker.stop
-  }))
+scenario(
+  "a worker whose gate stays closed is alive: restarting it would not open the gate",
+  () =>
+    Effect.gen(function*() {
+      const gate = Gate.make({ name: "closed", acquire: () => Effect.never })
+      const live = Work.toLayer(() => Effect.void)
+      const worker = yield* startWorker(Worker.layer(group, { gates: [gate] }).pipe(Layer.provide(live)))
+      yield* TestClock.adjust("1 hour")
+      assert.isTrue((yield* worker.health).live)
+      yield* worker.stop
+    })
+)
 
-scenario("L17 renewals that hang: every job is given up before its lease ends, whenever it was claimed", () =>
-  Effect.gen(function*() {
-    const watched = yield* spy((subscription) =>
-      subscription.lease._tag === "Connection"
-        ? subscription
-        : { ...subscription, lease: { ...subscription.lease, extend: () => Effect.never } }
-    )
-    const claimed: Array<number> = []
-    const interrupted: Array<number> = []
-    const live = Work.toLayer(({ n }) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        if (claimed[n] !== undefined) return Effect.void
-        claimed[n] = now
-        return Effect.onInterrupt(Effect.never, () =>
-          Effect.map(Clock.currentTimeMillis, (now) => void (interrupted[n] = now)))
-      })
-    )
-    yield* startWorker(Worker.layer(group).pipe(Layer.provide(live), Layer.provide(watched.layer)))
-    for (let n = 0; n < 10; n++) {
-      yield* Work.enqueue({ n })
-      yield* TestClock.adjust("3 seconds")
-    }
-    yield* TestClock.adjust("1 minute")
-    for (let n = 0; n < 10; n++) {
-      const held = interrupted[n]! - claimed[n]!
-      assert.isTrue(held >= 20_000 && held < 30_000, `job ${n} was held for ${held} ms of 30,000`)
-    }
-  }))
+scenario(
+  "L17 renewals that hang: every job is given up before its lease ends, whenever it was claimed",
+  () =>
+    Effect.gen(function*() {
+      const watched = yield* spy((subscription) =>
+        subscription.lease._tag === "Connection"
+          ? subscription
+          : { ...subscription, lease: { ...subscription.lease, extend: () => Effect.never } }
+      )
+      const claimed: Array<number> = []
+      const interrupted: Array<number> = []
+      const live = Work.toLayer(({ n }) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          if (claimed[n] !== undefined) return Effect.void
+          claimed[n] = now
+          return Effect.onInterrupt(
+            Effect.never,
+            () => Effect.map(Clock.currentTimeMillis, (now) => void (interrupted[n] = now))
+          )
+        })
+      )
+      yield* startWorker(Worker.layer(group).pipe(Layer.provide(live), Layer.provide(watched.layer)))
+      for (let n = 0; n < 10; n++) {
+        yield* Work.enqueue({ n })
+        yield* TestClock.adjust("3 seconds")
+      }
+      yield* TestClock.adjust("1 minute")
+      for (let n = 0; n < 10; n++) {
+        const held = interrupted[n]! - claimed[n]!
+        assert.isTrue(held >= 20_000 && held < 30_000, `job ${n} was held for ${held} ms of 30,000`)
+      }
+    })
+)

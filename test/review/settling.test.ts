@@ -27,8 +27,7 @@ const settling = (
       const answer = items.length === 0 ? undefined : instead(items)
       return answer === undefined
         ? subscription.exchange(items, max)
-        : Effect.flatMap(answer, (settled) =>
-          Effect.map(subscription.take(max), (taken) => [settled, taken] as const))
+        : Effect.flatMap(answer, (settled) => Effect.map(subscription.take(max), (taken) => [settled, taken] as const))
     })
 })
 
@@ -39,7 +38,9 @@ const start = (patch: (subscription: Subscription) => Subscription) =>
   Effect.gen(function*() {
     const watched = yield* spy(patch)
     const live = Work.toLayer(() => Effect.void)
-    return yield* startWorker(Worker.layer(TaskGroup.make(Work)).pipe(Layer.provide(live), Layer.provide(watched.layer)))
+    return yield* startWorker(
+      Worker.layer(TaskGroup.make(Work)).pipe(Layer.provide(live), Layer.provide(watched.layer))
+    )
   })
 
 const ends = (effect: Effect.Effect<Worker.Report>, after: "1 minute" | "3 minutes") =>
@@ -50,51 +51,60 @@ const ends = (effect: Effect.Effect<Worker.Report>, after: "1 minute" | "3 minut
   })
 
 describe("a settlement that cannot be made", () => {
-  scenario("L9 one that is refused for good keeps nobody else from being settled, and is handed out again", () =>
-    Effect.gen(function*() {
-      const worker = yield* start(settling((items) =>
-        items.some(([{ id }]) => id === "bad") ? Effect.fail(refused(false)) : undefined
-      ))
-      yield* Work.enqueueMany([{ n: 1 }, { n: 2 }, { n: 3 }]).pipe(Enqueue.id((_, i) => ["a", "bad", "b"][i]!))
-      yield* TestClock.adjust("5 seconds")
-      assert.deepStrictEqual([(yield* record("a")).state, (yield* record("b")).state], ["succeeded", "succeeded"])
-      const later = yield* Work.enqueue({ n: 4 })
-      yield* TestClock.adjust("5 seconds")
-      assert.strictEqual((yield* record(later)).state, "succeeded")
-      assert.strictEqual((yield* record("bad")).state, "active")
-      yield* TestClock.adjust("30 seconds")
-      assert.include((yield* record("bad")).history.map((line) => line.event), "lost")
-      const report = yield* ends(worker.stop, "1 minute")
-      assert.strictEqual(report.succeeded, 3)
-      assert.isAtLeast(report.lost, 1)
-    }))
+  scenario(
+    "L9 one that is refused for good keeps nobody else from being settled, and is handed out again",
+    () =>
+      Effect.gen(function*() {
+        const worker = yield* start(
+          settling((items) => items.some(([{ id }]) => id === "bad") ? Effect.fail(refused(false)) : undefined)
+        )
+        yield* Work.enqueueMany([{ n: 1 }, { n: 2 }, { n: 3 }]).pipe(Enqueue.id((_, i) => ["a", "bad", "b"][i]!))
+        yield* TestClock.adjust("5 seconds")
+        assert.deepStrictEqual([(yield* record("a")).state, (yield* record("b")).state], ["succeeded", "succeeded"])
+        const later = yield* Work.enqueue({ n: 4 })
+        yield* TestClock.adjust("5 seconds")
+        assert.strictEqual((yield* record(later)).state, "succeeded")
+        assert.strictEqual((yield* record("bad")).state, "active")
+        yield* TestClock.adjust("30 seconds")
+        assert.include((yield* record("bad")).history.map((line) => line.event), "lost")
+        const report = yield* ends(worker.stop, "1 minute")
+        assert.strictEqual(report.succeeded, 3)
+        assert.isAtLeast(report.lost, 1)
+      })
+  )
 
-  scenario("L9 an engine that renews leases and does not settle: the worker gives up after six calls' time, and stops", () =>
-    Effect.gen(function*() {
-      let broken = true
-      const worker = yield* start(settling(() => broken ? Effect.fail(refused(true)) : undefined))
-      const id = yield* Work.enqueue({ n: 1 })
-      yield* TestClock.adjust("5 seconds")
-      const report = yield* ends(worker.stop, "3 minutes")
-      assert.deepStrictEqual([report.succeeded, report.lost], [0, 1])
-      broken = false
-      yield* start((subscription) => subscription)
-      yield* TestClock.adjust("1 minute")
-      assert.strictEqual((yield* record(id)).state, "succeeded")
-    }))
+  scenario(
+    "L9 an engine that renews leases and does not settle: the worker gives up after six calls' time, and stops",
+    () =>
+      Effect.gen(function*() {
+        let broken = true
+        const worker = yield* start(settling(() => broken ? Effect.fail(refused(true)) : undefined))
+        const id = yield* Work.enqueue({ n: 1 })
+        yield* TestClock.adjust("5 seconds")
+        const report = yield* ends(worker.stop, "3 minutes")
+        assert.deepStrictEqual([report.succeeded, report.lost], [0, 1])
+        broken = false
+        yield* start((subscription) => subscription)
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual((yield* record(id)).state, "succeeded")
+      })
+  )
 
-  scenario("L9 an engine that never says what became of it is asked with pauses, and not for ever", () =>
-    Effect.gen(function*() {
-      let asked = 0
-      const worker = yield* start(settling((items) => {
-        asked += items.length
-        return Effect.succeed(items.map(() => "Unknown" as const))
-      }))
-      yield* Work.enqueue({ n: 1 })
-      yield* TestClock.adjust("10 seconds")
-      assert.isAbove(asked, 2)
-      assert.isBelow(asked, 20)
-      const report = yield* ends(worker.stop, "3 minutes")
-      assert.deepStrictEqual([report.succeeded, report.lost], [0, 1])
-    }))
+  scenario(
+    "L9 an engine that never says what became of it is asked with pauses, and not for ever",
+    () =>
+      Effect.gen(function*() {
+        let asked = 0
+        const worker = yield* start(settling((items) => {
+          asked += items.length
+          return Effect.succeed(items.map(() => "Unknown" as const))
+        }))
+        yield* Work.enqueue({ n: 1 })
+        yield* TestClock.adjust("10 seconds")
+        assert.isAbove(asked, 2)
+        assert.isBelow(asked, 20)
+        const report = yield* ends(worker.stop, "3 minutes")
+        assert.deepStrictEqual([report.succeeded, report.lost], [0, 1])
+      })
+  )
 })

@@ -171,9 +171,9 @@ const unknown = (job: Run, delivery: Delivery, task: Resolved | undefined, limit
     : { _tag: "Released", why: "unknown", after: backOff(job, delivery), reason: why }
 }
 
-/** Half its age, between a second and a minute: soon tried by a worker that knows it, and no load when there is none. */
+/** A tenth of its age, between a second and a minute: soon tried by a worker that knows it, no load when none does. */
 const backOff = (job: Run, delivery: Delivery): number =>
-  Math.min(60_000, Math.max(1_000, (job.startedAt - (delivery.enqueuedAt ?? job.startedAt)) / 2))
+  Math.min(60_000, Math.max(1_000, (job.startedAt - (delivery.enqueuedAt ?? job.startedAt)) / 10))
 
 const undecodable = (cause: Cause.Cause<unknown>): Outcome => ({
   _tag: "Dead",

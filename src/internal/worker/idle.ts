@@ -32,7 +32,9 @@ const drained = (worker: State, lane: Lane): boolean => {
   if (worker.running > 0) return false
   const first = lane.emptyAt !== worker.claimed
   lane.emptyAt = worker.claimed
-  const all = worker.lanes.every((other) => other.emptyAt === worker.claimed && other.ended.length === 0 && other.unsaid === 0)
+  const all = worker.lanes.every((other) =>
+    other.emptyAt === worker.claimed && other.ended.length === 0 && other.unsaid === 0
+  )
   if (all) {
     worker.draining = true
     wakeAll(worker)

@@ -71,7 +71,13 @@ export const end = (worker: State, lane: Lane, run: Run, exit: Exit.Exit<Deliver
     emit(worker, "Lost", run)
     returnPermits(worker, lane, run)
   } else {
-    lane.ended.push({ run, ...(exit._tag === "Success" ? exit.value : broken(run, exit)), ambiguous: false, tries: 0, until: undefined })
+    lane.ended.push({
+      run,
+      ...(exit._tag === "Success" ? exit.value : broken(run, exit)),
+      ambiguous: false,
+      tries: 0,
+      until: undefined
+    })
   }
   lane.changed.openUnsafe()
   freed(worker)

@@ -1,5 +1,5 @@
 /**
- * Jobs for later.
+ * Jobs for later: not before they are due, and woken for when they are.
  *
  * @since 0.1.0
  */

@@ -1,5 +1,5 @@
 /**
- * Looking at jobs.
+ * Looking at jobs: where each stands, and what happened to it.
  *
  * @since 0.1.0
  */

@@ -1,5 +1,5 @@
 /**
- * A paused queue.
+ * A paused queue: takes jobs in, hands none out.
  *
  * @since 0.1.0
  */
