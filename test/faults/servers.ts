@@ -3,11 +3,12 @@
  * started again on the same data.
  */
 import * as Effect from "effect/Effect"
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process"
 import { chmodSync, chownSync, existsSync, mkdtempSync, rmSync } from "node:fs"
 import { connect } from "node:net"
 import { tmpdir, userInfo } from "node:os"
 import { delimiter, join } from "node:path"
+import { promisify } from "node:util"
 import { freePort, Missing, postgresBinaries } from "../support/services.ts"
 
 export interface Server {
@@ -132,11 +133,12 @@ export const postgres = scoped(async () => {
     chownSync(folder, as.uid, as.gid)
     chmodSync(folder, 0o700)
   }
-  execFileSync(join(bin, "initdb"), ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"], {
-    cwd: folder,
-    stdio: "ignore",
-    ...as
-  })
+  // it takes a second or more, in which workers of this process have leases to renew
+  await promisify(execFile)(
+    join(bin, "initdb"),
+    ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"],
+    { cwd: folder, ...as }
+  )
   return make({
     name: "PostgreSQL",
     command: join(bin, "postgres"),
