@@ -54,7 +54,10 @@ export interface Settings {
   readonly stuckAfter?: Duration.Input | undefined
   /** deliveries in a row without any settlement after which a job is dead as poison; 5 unless set */
   readonly poisonLimit?: number | undefined
-  /** how long a job of a task (or payload version) that nobody knows is given back before it is dead; 1 hour unless set */
+  /**
+   * how long a job of a task (or payload version) that this worker does not know is given back before it is dead, from
+   * when this worker met it first; 1 hour unless set
+   */
   readonly unknownFor?: Duration.Input | undefined
   /** the longest that an idle worker waits before it looks again, whatever the backend hints; the backend's unless set */
   readonly pollInterval?: Duration.Input | undefined

@@ -23,6 +23,18 @@ export interface Limits {
   readonly unknownFor: number
 }
 
+interface Known extends Limits {
+  /** the jobs that this worker met and does not know, by id */
+  readonly unknown: Map<string, Met>
+}
+
+interface Met {
+  /** when it was met first, milliseconds since the epoch */
+  readonly at: number
+  /** the hand-out in which it was given up */
+  dead: Run | undefined
+}
+
 /** @internal */
 export interface Delivered {
   readonly outcome: Outcome
@@ -41,10 +53,11 @@ export const deliver = (options: {
   /** called as a job's chain is entered */
   readonly onEnter: (job: Run) => void
 }): (job: Run) => Effect.Effect<Delivered> => {
+  const limits: Known = { ...options.limits, unknown: new Map() }
   const inner = (job: Run, delivery: Delivery): Effect.Effect<Outcome> => {
     job.delivery = delivery
     const task = options.tasks.get(delivery.envelope.task)
-    const refused = refuse(job, delivery, task, options.limits)
+    const refused = refuse(job, delivery, task, limits)
     if (refused !== undefined) return Effect.succeed(refused)
     if (delivery.lostFrom !== undefined && task!.onLost !== "requeue") {
       return interrupted(job, task!, "lost", task!.onLost, Cause.interrupt())
@@ -96,7 +109,7 @@ export const deliver = (options: {
           const task = options.tasks.get(job.delivery.envelope.task)
           return Effect.map(
             task === undefined
-              ? Effect.succeed(unknown(job, job.delivery, undefined, options.limits))
+              ? Effect.succeed(unknown(job, job.delivery, undefined, limits))
               : job.asked && Cause.hasInterruptsOnly(cause)
               ? decide(job, task, Exit.failCause(cause))
               : failed(job, task, cause, new Died({ defect: Cause.squash(cause) })),
@@ -140,7 +153,7 @@ const fromSettlement = (settlement: Settlement): Outcome => {
 }
 
 /** What ends a hand-out before its payload is looked at. */
-const refuse = (job: Run, delivery: Delivery, task: Resolved | undefined, limits: Limits): Outcome | undefined => {
+const refuse = (job: Run, delivery: Delivery, task: Resolved | undefined, limits: Known): Outcome | undefined => {
   const { envelope } = delivery
   if (task === undefined || envelope.version > task.task.version) return unknown(job, delivery, task, limits)
   job.resolved = task
@@ -160,15 +173,32 @@ const refuse = (job: Run, delivery: Delivery, task: Resolved | undefined, limits
 }
 
 /** Given back until somebody may know it, then dead: a rolling deploy loses nothing. */
-const unknown = (job: Run, delivery: Delivery, task: Resolved | undefined, limits: Limits): Outcome => {
+const unknown = (job: Run, delivery: Delivery, task: Resolved | undefined, limits: Known): Outcome => {
   const { envelope } = delivery
-  const age = delivery.enqueuedAt === undefined ? 0 : job.startedAt - delivery.enqueuedAt
+  const met = meet(job, limits.unknown)
+  const tooLong = job.startedAt - Math.max(met.at, delivery.enqueuedAt ?? 0) >= limits.unknownFor
   const why = task === undefined
     ? `no worker knows task ${envelope.task}`
     : `payload version ${envelope.version} of task ${envelope.task} is newer than the ${task.task.version} of this worker`
-  return age >= limits.unknownFor
+  if (tooLong) met.dead = job
+  return tooLong
     ? { _tag: "Dead", reason: "unknown-task", cause: undefined, error: why, encoded: undefined }
     : { _tag: "Released", why: "unknown", after: backOff(job, delivery), reason: why }
+}
+
+/**
+ * When this worker met the job first. Its age would not do: one that was delayed, or waited in a backlog, would be dead
+ * before a worker that knows it had a chance.
+ */
+const meet = (job: Run, unknown: Known["unknown"]): Met => {
+  const before = unknown.get(job.id)
+  // one that was dead and is here again was redriven: it has its time once more
+  if (before !== undefined && (before.dead === undefined || before.dead === job)) return before
+  // ids of jobs that another worker took stay behind: the oldest makes room
+  if (unknown.size >= 10_000) unknown.delete(unknown.keys().next().value!)
+  const met: Met = { at: job.startedAt, dead: undefined }
+  unknown.set(job.id, met)
+  return met
 }
 
 /** A tenth of its age, between a second and a minute: soon tried by a worker that knows it, no load when none does. */

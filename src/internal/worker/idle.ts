@@ -3,11 +3,14 @@ import * as Effect from "effect/Effect"
 import { backOff } from "./exchange.ts"
 import { type Lane, type State, wakeAll } from "./state.ts"
 
-/** @internal */
-export const idle = (worker: State, lane: Lane, room: number): Effect.Effect<void> =>
+/** `quietAt`: the jobs that the worker had claimed when this lane asked for work, -1 if one of them ran. @internal */
+export const idle = (worker: State, lane: Lane, room: number, quietAt: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (lane.failures > 0) return Effect.raceFirst(Effect.sleep(backOff(lane.failures)), worker.stopping.await)
-    if (worker.settings.drain && drained(worker, lane)) return Effect.void
+    if (worker.settings.drain && worker.running === 0) {
+      // what ran while the claim was on its way may have enqueued here after it looked
+      if (quietAt !== worker.claimed || drained(worker, lane)) return Effect.void
+    }
     const work = Effect.catch(lane.subscription.await(room), (error) =>
       Effect.andThen(
         Effect.logWarning(`waiting for jobs of queue ${lane.queue} failed`, error),
@@ -29,7 +32,6 @@ export const idle = (worker: State, lane: Lane, room: number): Effect.Effect<voi
  * another lane's queue.
  */
 const drained = (worker: State, lane: Lane): boolean => {
-  if (worker.running > 0) return false
   const first = lane.emptyAt !== worker.claimed
   lane.emptyAt = worker.claimed
   const all = worker.lanes.every((other) =>

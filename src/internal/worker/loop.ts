@@ -23,6 +23,7 @@ export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
         continue
       }
       const asked = monotonic(worker) //                                    a lease may begin at any moment from here on
+      const quietAt = worker.running === 0 ? worker.claimed : -1
       const claimed: ReadonlyArray<Delivery> = yield* exchange(worker, lane, ended, room) // settle those, claim these
       worker.reserved -= room
       worker.claimed += claimed.length
@@ -30,6 +31,6 @@ export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
       if (claimed.length < room) freed(worker)
       yield* giveBack(lane, room - claimed.length)
       if (claimed.length > 0 || room === 0 || lane.ended.length > 0) yield* Effect.yieldNow
-      else yield* idle(worker, lane, room)
+      else yield* idle(worker, lane, room, quietAt)
     }
   })

@@ -20,7 +20,7 @@ import { emit, stream } from "./events.ts"
 import { admit } from "./gates.ts"
 import { run } from "./lifecycle.ts"
 import { observed } from "./observe.ts"
-import { settingsOf } from "./options.ts"
+import { settingsOf, wrongSettings } from "./options.ts"
 import { checkWorkerList, resolve } from "./resolve.ts"
 import type { Run } from "./run.ts"
 import { around } from "./span.ts"
@@ -42,10 +42,7 @@ export const make = (
     const clock = yield* Clock.Clock
     const list = options.middleware ?? []
     const settings = settingsOf(group, options, clock.currentTimeMillisUnsafe())
-    const wrong = checkWorkerList(list) ??
-      (settings.concurrency >= 1
-        ? undefined
-        : `concurrency ${settings.concurrency} is less than 1: it would never claim`)
+    const wrong = checkWorkerList(list) ?? wrongSettings(settings)
     if (wrong !== undefined) return yield* invalid(wrong)
     const tasks = yield* resolve(group, list, context)
     const plans = yield* Effect.mapError(prepare(options.crons ?? []), ({ message }) => invalid(message))

@@ -21,6 +21,20 @@ export interface Settings {
   readonly logJobs: boolean
 }
 
+/** What is wrong with them, if anything. @internal */
+export const wrongSettings = ({ concurrency, queues }: Settings): string | undefined => {
+  if (!(concurrency >= 1)) return `concurrency ${concurrency} is less than 1: it would never claim`
+  if (!isCount(concurrency)) return `concurrency ${concurrency} is no whole number`
+  for (const [queue, own] of queues) {
+    if (!isCount(own)) return `concurrency ${own} of queue ${queue} is no whole number from 1: leave the queue out`
+  }
+  return undefined
+}
+
+/** one of less than 1, or of no number at all, would wait for ever */
+const isCount = (concurrency: number): boolean =>
+  concurrency >= 1 && (Number.isInteger(concurrency) || concurrency === Number.POSITIVE_INFINITY)
+
 /** @internal */
 export const settingsOf = (group: TaskGroup.TaskGroup<string>, options: Options, now: number): Settings => {
   const concurrency = options.concurrency ?? 10

@@ -28,10 +28,11 @@ export const start = (worker: State, lane: Lane, delivery: Delivery, asked: numb
   lane.held.add(run)
   lane.holding.openUnsafe()
   worker.running++
+  const task = worker.tasks.get(delivery.envelope.task)
+  run.resolved = task
   emit(worker, "Claimed", run)
   // a stop that came while the claim was under way: it goes back as if it had never been claimed
   if (worker.draining) return end(worker, lane, run, Exit.succeed(unstarted))
-  const task = worker.tasks.get(delivery.envelope.task)
   const fiber = Effect.runForkWith(contextOf(task?.context ?? worker.context, run, task?.task._tag))(
     worker.deliver(run),
     uninterruptible
