@@ -224,7 +224,7 @@ export const delay = (duration: Duration.Input) =>
 <A, E, R, When extends "now" | "later">(
   self: Enqueue<A, E, R, When> & OnlyOnce<When>
 ): Enqueue<A, E, R | Capability.Delay, "later"> =>
-  set({ due: { _tag: "After", millis: Duration.toMillis(duration) } satisfies Due })(self)
+  set({ due: { _tag: "After", millis: Math.ceil(Duration.toMillis(duration)) } satisfies Due })(self)
 
 /**
  * Claimable from a time on; at once if it has passed. Needs {@link Capability.Delay}.
@@ -236,7 +236,7 @@ export const at = (time: Date | number) =>
 <A, E, R, When extends "now" | "later">(
   self: Enqueue<A, E, R, When> & OnlyOnce<When>
 ): Enqueue<A, E, R | Capability.Delay, "later"> =>
-  set({ due: { _tag: "At", time: typeof time === "number" ? time : time.getTime() } satisfies Due })(self)
+  set({ due: { _tag: "At", time: Math.ceil(typeof time === "number" ? time : time.getTime()) } satisfies Due })(self)
 
 /**
  * Higher goes first; 0 is the default. Needs {@link Capability.Priority}.
@@ -282,7 +282,7 @@ export const uniqueBy: {
         ? "finished"
         : options.until === "started"
         ? "started"
-        : { millis: Duration.toMillis(options.until) },
+        : { millis: Math.ceil(Duration.toMillis(options.until)) },
       onConflict: options?.onConflict ?? "fail"
     }
   })

@@ -103,4 +103,5 @@ const retry = (
   attempt: Settlement.Retry["attempt"],
   place: Settlement.Retry["place"],
   error: string
-): Settlement => ({ _tag: "Retry", why, after, attempt, place, error })
+  // whole milliseconds, never early: a jittered schedule has fractions, and the engines count in integers
+): Settlement => ({ _tag: "Retry", why, after: Math.ceil(after), attempt, place, error })
