@@ -103,5 +103,10 @@ const retry = (
   attempt: Settlement.Retry["attempt"],
   place: Settlement.Retry["place"],
   error: string
-  // whole milliseconds, never early: a jittered schedule has fractions, and the engines count in integers
-): Settlement => ({ _tag: "Retry", why, after: Math.ceil(after), attempt, place, error })
+): Settlement => ({ _tag: "Retry", why, after: wholeMillis(after), attempt, place, error })
+
+/**
+ * Whole milliseconds, never early: a jittered schedule has fractions, and the engines count in integers. None keeps an
+ * endless delay, and a century is the same to everybody who waits for it; what is no number is no delay.
+ */
+const wholeMillis = (after: number): number => after > 0 ? Math.ceil(Math.min(after, 100 * 365 * 86_400_000)) : 0

@@ -11,6 +11,7 @@ import { Inspect } from "../../Capability.ts"
 import { prepare } from "../../Cron.ts"
 import type { Gate } from "../../Gate.ts"
 import * as Middleware from "../../Middleware.ts"
+import { type Outcome, toSettlement } from "../../Outcome.ts"
 import type { InvalidTask } from "../../Task.ts"
 import type * as TaskGroup from "../../TaskGroup.ts"
 import type * as Worker from "../../Worker.ts"
@@ -154,18 +155,11 @@ const point = (state: State, list: ReadonlyArray<Middleware.ForWorker>): State["
   return (run) => {
     const lane = laneOf(run)
     if (!lane.gates.some((gate) => gate.admit !== undefined)) return inner(run)
-    return Effect.flatMap(admit(lane, run), (later) =>
-      later === undefined ? inner(run) : Effect.succeed({
-        outcome: { _tag: "Released", why: "released", after: later.millis, reason: `gate ${later.gate}` },
-        settlement: {
-          _tag: "Retry",
-          why: "released",
-          after: later.millis,
-          attempt: "kept",
-          place: "front",
-          error: `gate ${later.gate}`
-        }
-      }))
+    return Effect.flatMap(admit(lane, run), (later) => {
+      if (later === undefined) return inner(run)
+      const outcome: Outcome = { _tag: "Released", why: "released", after: later.millis, reason: `gate ${later.gate}` }
+      return Effect.succeed({ outcome, settlement: toSettlement(outcome) })
+    })
   }
 }
 
