@@ -94,7 +94,8 @@ export type Enqueued = Published | { readonly _tag: "Dropped"; readonly reason: 
 
 /**
  * A middleware of the enqueue point: sees every new job once (from a caller, a recurring tick, a handler), never a retry.
- * It may change the items, drop some, or refuse the call; it answers one `Enqueued` per item, in order.
+ * It may change the items (but not the ids of their envelopes), drop some, or refuse the call; it adds none, and answers
+ * one `Enqueued` per item, in order.
  *
  * @category models
  * @since 0.1.0

@@ -164,7 +164,8 @@ export interface Task<
 
   /**
    * Puts many jobs into the queue in as few calls as the backend takes and returns their ids, in order. Options hold for
-   * every job of the call.
+   * every job of the call. When a later one of several calls fails, what was stored before stays: the `BackendError` says
+   * how many, and its `outcome` is `Unknown`.
    */
   readonly enqueueMany: (payloads: Iterable<Payload["~type.make.in"]>) => Enqueue.Enqueue<
     ReadonlyArray<string>,

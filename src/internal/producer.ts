@@ -50,6 +50,7 @@ const submit = (
       if (item instanceof Enqueue.InvalidEnqueue) return Effect.fail(item)
       items.push(item)
     }
+    if (items.length === 0) return Effect.succeed([])
     const queue = options.queue ?? task.settings.queue ?? defaultQueue
     const unique = options.unique
     const atomic = options.atomic === true || (unique?.onConflict === "fail" && items.length > 1)
@@ -159,19 +160,27 @@ const pass = (task: Task.Any, context: Context.Context<never>) => (batch: Enqueu
     .map((m) => Context.getUnsafe(context as Context.Context<unknown>, enqueueKey(m)))
   const wraps = [...Context.get(context, Enqueue.CurrentMiddleware), ...declared]
   if (wraps.length === 0) return inner(batch)
+  const misused = (what: string) => Effect.die(new Error(`enqueue middleware of task ${task._tag} ${what}`))
+  const ids = new Set(batch.items.map((item) => item.envelope.id))
   const chain = wraps.reduceRight<Next>(
-    (next, wrap) => (batch) => Effect.scoped(wrap(next, batch)),
-    (batch) => batch.items.length === 0 ? Effect.succeed([]) : inner(batch)
-  )
-  return Effect.flatMap(
-    chain(batch),
-    (answers) =>
-      answers.length === batch.items.length ? Effect.succeed(answers) : Effect.die(
-        new Error(
-          `enqueue middleware of task ${task._tag} answered ${answers.length} of ${batch.items.length} jobs: a wrap answers one Enqueued per item, in order`
-        )
+    (next, wrap) => (batch) =>
+      Effect.flatMap(
+        Effect.scoped(wrap(next, batch)),
+        (answers) =>
+          answers.length === batch.items.length ? Effect.succeed(answers) : misused(
+            `answered ${answers.length} of ${batch.items.length} jobs: a wrap answers one Enqueued per item, in order`
+          )
+      ),
+    (batch) => {
+      if (batch.items.length === 0) return Effect.succeed([])
+      // a job that the caller does not know of has passed no wrap outside of this one, and nobody would find it (L7)
+      const foreign = batch.items.find((item) => !ids.has(item.envelope.id))
+      return foreign === undefined ? inner(batch) : misused(
+        `passed on job ${foreign.envelope.id}, which is none of the call: a wrap keeps the ids of its items and adds none`
       )
+    }
   )
+  return chain(batch)
 }
 
 const publish = (
@@ -203,11 +212,23 @@ const publish = (
   if (batch.items.length <= size) return backend.publish(batch.queue, batch.items, { atomic })
   const parts: Array<ReadonlyArray<Backend.Item>> = []
   for (let i = 0; i < batch.items.length; i += size) parts.push(batch.items.slice(i, i + size))
-  return Effect.map(
-    Effect.forEach(parts, (part) => backend.publish(batch.queue, part, { atomic })),
-    (all) => all.flat()
-  )
+  const publishPart = (part: ReadonlyArray<Backend.Item>, n: number) => {
+    const call = backend.publish(batch.queue, part, { atomic })
+    return n === 0 ? call : Effect.mapError(call, (error) => partly(error, n * size, batch.items.length))
+  }
+  return Effect.map(Effect.forEach(parts, publishPart), (all) => all.flat())
 }
+
+/** Whatever became of this part, the call as a whole has taken effect: a caller must not take it for one that has not. */
+const partly = (error: Backend.BackendError, stored: number, of: number) =>
+  new Backend.BackendError({
+    backend: error.backend,
+    operation: error.operation,
+    message: `${error.message} (the first ${stored} of ${of} jobs are stored)`,
+    retryable: error.retryable,
+    outcome: "Unknown",
+    cause: error
+  })
 
 /** @internal */
 export const execute = (task: Task.Any, payload: unknown, options: Options): Effect.Effect<any, any, any> =>
