@@ -122,12 +122,16 @@ const scenario = (spec: Trial, queue: string) =>
       (record) => !["scheduled", "ready", "active"].includes(Option.getOrThrow(record).state)
     )
     for (let n = 0; n < 60 && !(yield* over); n++) yield* TestClock.adjust("5 seconds")
+    const inTime = yield* over
     // a worker that still tries, tries no longer than the lease
     yield* TestClock.adjust("60 seconds")
     const record = Option.getOrThrow(yield* inspect.get(id))
     const stopped = stopping?.pollUnsafe()
+    // a call that hangs for ever must not hold up the end of the test
+    yield* faults.heal
     const reports = [yield* first.stop, yield* second.stop] as const
     return {
+      inTime,
       record,
       ran,
       reports,
@@ -160,7 +164,8 @@ describe("settling when the backend fails", () => {
           { numRuns: runs * 8 },
           (spec) =>
             Effect.scoped(Effect.gen(function*() {
-              const { mine, record, reports, theirs } = yield* scenario(spec, `settle${++queues}`)
+              const { inTime, mine, record, reports, theirs } = yield* scenario(spec, `settle${++queues}`)
+              assert.isTrue(inTime, "over in time")
               const done = (list: typeof mine) => list.filter((s) => s.answer === "Settled" || s.answer === "Aborted")
               assert.isAtMost(acknowledged(reports[0]), done(mine).length, "acknowledged by the first worker")
               assert.strictEqual(acknowledged(reports[1]), done(theirs).length, "acknowledged by the second worker")
@@ -202,7 +207,8 @@ describe("settling when the backend fails", () => {
           { numRuns: runs * 7, shift: 1 },
           (spec) =>
             Effect.scoped(Effect.gen(function*() {
-              const { calls, mine, ran, reports, stopped, theirs } = yield* scenario(spec, `settle${++queues}`)
+              const { calls, inTime, mine, ran, reports, stopped, theirs } = yield* scenario(spec, `settle${++queues}`)
+              assert.isTrue(inTime, "over in time")
               // which try is the last one: the first that comes through
               const through = spec.troubles.findIndex((trouble) => trouble === "slow")
               const tries = (through < 0 ? spec.troubles.length : through) + 1

@@ -53,7 +53,12 @@ export const forAll = <A, E, R>(
       const run = Effect.runPromiseWith(context)
       const details = await fc.check(
         fc.asyncProperty(arbitrary, (value) => run(Effect.asVoid(property(value)))),
-        { numRuns: options.numRuns ?? runs, seed: seed + 7_919 * (options.shift ?? 0) }
+        {
+          numRuns: options.numRuns ?? runs,
+          seed: seed + 7_919 * (options.shift ?? 0),
+          interruptAfterTimeLimit: 120_000,
+          markInterruptAsFailure: true
+        }
       )
       if (details.failed) {
         const cause = details.errorInstance

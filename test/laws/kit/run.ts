@@ -109,7 +109,11 @@ export const run = (spec: Case, name: string, writing?: Writing): Effect.Effect<
           yield* world.quiet
           yield* TestClock.adjust("30 seconds")
         }
-        reports.push(yield* worker.stop)
+        const stopped = yield* Effect.forkIn(worker.stop, scope, { startImmediately: true })
+        yield* world.quiet
+        // one that cannot be stopped is stuck in the end, and the report says so
+        if (stopped.pollUnsafe() === undefined) yield* TestClock.adjust("2 hours")
+        reports.push(yield* Fiber.join(stopped))
         yield* Scope.close(scope, Exit.void)
       }
       const record = Option.getOrThrow(yield* inspect.get(world.taken[0]!.envelope.id))
