@@ -147,7 +147,9 @@ export class Aborted extends Schema.TaggedError<Aborted>()("windlass/Aborted", {
 
 /**
  * What `execute` fails with when the job went to the dead letters for another reason than a failure that the task
- * declares: a defect, a time-out, a payload that could not be decoded, a lost worker.
+ * declares: a defect, a time-out, a payload that could not be decoded, a lost worker. Also when there is no result to
+ * have: `undecodable`, one that does not fit the success schema; `no-result`, that of a job which held the unique key
+ * (`onConflict: "existing"`) and which nobody had asked to keep.
  *
  * @category errors
  * @since 0.1.0

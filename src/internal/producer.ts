@@ -10,7 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import * as Backend from "../Backend.ts"
-import { Results } from "../Capability.ts"
+import { Inspect, Results } from "../Capability.ts"
 import * as Enqueue from "../Enqueue.ts"
 import * as Job from "../Job.ts"
 import { isService } from "../Middleware.ts"
@@ -29,10 +29,11 @@ export const keepResultMillis = 3_600_000
 
 const utf8 = new TextEncoder()
 
-/** The id of a new job, and why a middleware dropped it if one did. */
+/** The id of a new job and why a middleware dropped it if one did, or the id of the job that was there before. */
 interface Accepted {
   readonly id: string
   readonly dropped: string | undefined
+  readonly isNew: boolean
 }
 
 const submit = (
@@ -71,13 +72,13 @@ const submit = (
         const answer = answers[i]!
         const id = items[i]!.envelope.id
         if (answer._tag === "Dropped") {
-          accepted.push({ id, dropped: answer.reason })
+          accepted.push({ id, dropped: answer.reason, isNew: true })
         } else if (answer._tag !== "Duplicate") {
-          accepted.push({ id, dropped: undefined })
+          accepted.push({ id, dropped: undefined, isNew: true })
         } else if (skipped || (answer.existing !== id && unique?.onConflict === "fail")) {
           return Effect.fail(new Enqueue.AlreadyEnqueued({ task: task._tag, existing: answer.existing }))
         } else {
-          accepted.push({ id: answer.existing, dropped: undefined })
+          accepted.push({ id: answer.existing, dropped: undefined, isNew: false })
         }
       }
       return Effect.succeed(accepted)
@@ -235,13 +236,13 @@ export const execute = (task: Task.Any, payload: unknown, options: Options): Eff
   Effect.gen(function*() {
     const results = yield* Results
     const [accepted] = yield* submit(task, [payload], { keepResult: keepResultMillis, ...options })
-    const { dropped, id } = accepted!
+    const { dropped, id, isNew } = accepted!
     // nothing will ever run, so there is nothing to wait for
     if (dropped !== undefined) return yield* new Job.Discarded({ id, reason: dropped })
-    const result = yield* results.await(id)
+    const result = yield* isNew ? results.await(id) : Effect.raceFirst(results.await(id), gone(id))
     const decoded = result.exit === undefined ? undefined : task.codecs.decodeExit(result.exit)
     const exit = decoded !== undefined && Exit.isSuccess(decoded) ? decoded.value : undefined
-    if (result.state === "succeeded" && exit !== undefined) return yield* exit
+    if (result.state === "succeeded" && exit !== undefined && Exit.isSuccess(exit)) return exit.value
     if (result.state === "dead" && exit !== undefined && Exit.hasFails(exit)) return yield* exit
     switch (result.state) {
       case "discarded":
@@ -252,14 +253,43 @@ export const execute = (task: Task.Any, payload: unknown, options: Options): Eff
         return yield* new Job.Dead({
           id,
           reason: result.reason ?? "dead",
-          detail: exit !== undefined && Exit.isFailure(exit) ? describe(Cause.squash(exit.cause)) : result.exit
+          detail: detailOf(exit) ?? result.exit
         })
       case "succeeded":
+        if (result.exit === undefined) return yield* noResult(id)
         return yield* new Job.Dead({
           id,
           reason: "undecodable",
-          detail:
+          detail: detailOf(exit) ??
             `the stored result of task ${task._tag} does not fit the schemas that this program has: ${result.exit}`
         })
     }
+  })
+
+const detailOf = (exit: Exit.Exit<unknown, unknown> | undefined): string | undefined =>
+  exit !== undefined && Exit.isFailure(exit) ? describe(Cause.squash(exit.cause)) : undefined
+
+const noResult = (id: string) =>
+  new Job.Dead({
+    id,
+    reason: "no-result",
+    detail: `job ${id}, which holds the unique key, is over and its result was not kept: nobody had asked for it`
+  })
+
+/** how often a job that somebody else enqueued is looked for, in milliseconds */
+const lookAgain = 5_000
+
+/**
+ * Fails once a job that was there before is there no more. Nobody may have asked to keep its result, and its key may
+ * outlive it: then there is nothing to wait for.
+ */
+const gone = (id: string): Effect.Effect<never, Job.Dead | Backend.BackendError> =>
+  Effect.gen(function*() {
+    const context = yield* Effect.context<never>()
+    const inspect = Context.getOrUndefined(context as Context.Context<Inspect>, Inspect)
+    if (inspect === undefined) return yield* Effect.never
+    while (Option.isSome(yield* inspect.get(id))) yield* Effect.sleep(lookAgain)
+    // it may have ended this moment, and the answer may be under way
+    yield* Effect.sleep(1_000)
+    return yield* noResult(id)
   })

@@ -5,11 +5,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
 import { Backend, BackendError } from "windlass/Backend"
 import { Inspect } from "windlass/Capability"
 import * as Enqueue from "windlass/Enqueue"
 import * as Task from "windlass/Task"
-import { scenario } from "../support/backends.ts"
+import * as TaskGroup from "windlass/TaskGroup"
+import * as Worker from "windlass/Worker"
+import { scenario, startWorker } from "../support/backends.ts"
 
 class Work extends Task.make("Work", { payload: { n: Schema.Number } }) {}
 
@@ -84,3 +87,41 @@ scenario("L4 a call that fails half-way says how much is stored, and never that 
     assert.include(error.message, "the first 2 of 3 jobs are stored")
     assert.strictEqual(yield* stored, 2)
   }))
+
+describe("execute", () => {
+  class Asks extends Task.make("Asks", { success: Schema.String }) {}
+  const byKey = Asks.execute().pipe(Enqueue.uniqueBy("k", { until: "1 hour", onConflict: "existing" }))
+
+  /** what it fails with, within a minute */
+  const failure = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.gen(function*() {
+      const fiber = yield* Effect.forkScoped(Effect.flip(effect), { startImmediately: true })
+      yield* TestClock.adjust("1 minute")
+      return yield* fiber.pollUnsafe() ?? Effect.die("it waits for ever")
+    })
+
+  const start = (live: Layer.Layer<Task.Handler<"Asks">>) =>
+    startWorker(Worker.layer(TaskGroup.make(Asks)).pipe(Layer.provide(live)))
+
+  scenario("of a key whose job is over and gone does not wait for ever", () =>
+    Effect.gen(function*() {
+      yield* start(Asks.toLayer(() => Effect.succeed("x")))
+      yield* Asks.enqueue().pipe(Enqueue.uniqueBy("k", { until: "1 hour" }))
+      yield* TestClock.adjust("1 second")
+      assert.deepInclude(yield* failure(byKey), { _tag: "windlass/Dead", reason: "no-result" })
+    }), { retention: {} })
+
+  scenario("of a job that runs, and whose result nobody had asked to keep, says so", () =>
+    Effect.gen(function*() {
+      yield* start(Asks.toLayer(() => Effect.as(Effect.sleep("10 seconds"), "x")))
+      yield* Asks.enqueue().pipe(Enqueue.uniqueBy("k", { until: "1 hour" }))
+      yield* TestClock.adjust("1 second")
+      assert.deepInclude(yield* failure(byKey), { _tag: "windlass/Dead", reason: "no-result" })
+    }), { retention: {} })
+
+  scenario("of a handler whose result does not fit its schema fails with its type, not with a defect", () =>
+    Effect.gen(function*() {
+      yield* start(Asks.toLayer(() => Effect.succeed(42 as unknown as string)))
+      assert.deepInclude(yield* failure(Asks.execute()), { _tag: "windlass/Dead", reason: "undecodable" })
+    }))
+})
