@@ -23,7 +23,8 @@ export type Admission =
   | { readonly _tag: "Later"; readonly millis: number }
 
 /**
- * A gate has no error: one that cannot decide (its store is down) waits or says `Later`.
+ * A gate has no error: one that cannot decide (its store is down) waits or says `Later`. It runs outside of any job, with
+ * the worker's services: neither `Job.Current` nor a scope is there.
  *
  * @category models
  * @since 0.1.0

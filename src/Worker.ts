@@ -18,7 +18,6 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Backend, BackendError } from "./Backend.ts"
 import type * as Cron from "./Cron.ts"
@@ -27,7 +26,6 @@ import * as description from "./internal/worker/describe.ts"
 import type * as happened from "./internal/worker/events.ts"
 import { runMain } from "./internal/worker/main.ts"
 import { make } from "./internal/worker/make.ts"
-import type * as Job from "./Job.ts"
 import type * as Middleware from "./Middleware.ts"
 import type * as Task from "./Task.ts"
 import type * as TaskGroup from "./TaskGroup.ts"
@@ -201,7 +199,8 @@ export type Needs<
   | Backend
   | Handlers<Names>
   | Cron.Needs<Cs>
-  | Exclude<Middleware.RequiresOfWorker<Ms[number]> | GateNeeds<Gs[number]>, Scope.Scope | Job.Current>
+  | Middleware.RequiresOfWorker<Ms[number]>
+  | GateNeeds<Gs[number]>
 
 /**
  * Starts a worker with the layer and stops it with the layer's scope: no claims any more, running jobs drained for

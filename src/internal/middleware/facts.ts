@@ -1,6 +1,8 @@
 /** What the compiler reads off a list of middleware: who provides what to whom, in which order, and how it may fail. */
 import type * as Context from "effect/Context"
 import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Job from "../../Job.ts"
 import type { AnyService, Facts, ForEnqueue, TypeId } from "./declared.ts"
 import type { Delivery, Observer } from "./delivery.ts"
 import type { Inline } from "./written.ts"
@@ -105,13 +107,16 @@ export type FitsWorker<Ms extends ReadonlyArray<unknown>> = number extends Ms["l
   }
 
 /**
- * What a worker's list needs from `main`.
+ * What a worker's list needs from `main`. Wraps have a scope of their own and the running job; observers stand outside of
+ * both, so one that needs them does not get them from anywhere.
  *
  * @category type facts
  * @since 0.1.0
  */
-export type RequiresOfWorker<M> = M extends AnyService ? Implementation<M> | Requires<M>
-  : M extends Inline<infer R> ? R
-  : M extends Delivery<infer R> ? R
+export type RequiresOfWorker<M> = M extends AnyService ? Implementation<M> | OutsideOfJob<Requires<M>>
+  : M extends Inline<infer R> ? OutsideOfJob<R>
+  : M extends Delivery<infer R> ? OutsideOfJob<R>
   : M extends Observer<infer R> ? R
   : never
+
+type OutsideOfJob<R> = Exclude<R, Scope.Scope | Job.Current>
