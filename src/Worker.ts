@@ -243,8 +243,12 @@ export const layerConfig = <
 > =>
   Layer.effect(
     Worker,
-    Effect.flatMap(Config.unwrap(settings), (configured) => make(group, { ...options, ...configured }, invalid))
+    Effect.flatMap(Config.unwrap(settings), (configured) => make(group, { ...options, ...given(configured) }, invalid))
   ) as never
+
+/** A setting that the configuration leaves open is no setting: the one of `options` stays. */
+const given = (settings: Settings): Settings =>
+  Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined))
 
 // ----------------------------------------------------------------------------------------------------------- accessors
 
@@ -264,7 +268,8 @@ export const stop: Effect.Effect<Report, never, Worker> = Effect.flatMap(Worker,
 export const health: Effect.Effect<Health, never, Worker> = Effect.flatMap(Worker, (worker) => worker.health)
 
 /**
- * What happens to jobs, from now on. A reader that is slower than the worker loses the oldest events.
+ * What happens to jobs, from now on until the worker is over. A reader that is slower than the worker loses the oldest
+ * events.
  *
  * @category accessors
  * @since 0.1.0

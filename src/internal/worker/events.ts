@@ -1,4 +1,5 @@
 /** The worker's event stream: made only while somebody listens. */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
@@ -74,14 +75,17 @@ export const emitOutcome = (state: State, run: Run, outcome: Outcome): void => {
   }
 }
 
-/** A slow reader loses the oldest events, never holds up the worker. @internal */
+/** A slow reader loses the oldest events, never holds up the worker; the end of the worker is its end. @internal */
 export const stream = (state: State): Stream.Stream<Event> =>
   Stream.callback<Event>((queue) =>
-    Effect.acquireRelease(
-      Effect.sync(() => {
-        const listener = (event: Event) => void Queue.offerUnsafe(queue, event)
-        state.listeners.add(listener)
-        return listener
-      }),
-      (listener) => Effect.sync(() => state.listeners.delete(listener))
+    Effect.andThen(
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const listener = (event: Event) => void Queue.offerUnsafe(queue, event)
+          state.listeners.add(listener)
+          return listener
+        }),
+        (listener) => Effect.sync(() => state.listeners.delete(listener))
+      ),
+      Effect.forkScoped(Effect.andThen(Deferred.await(state.ended), Queue.end(queue)))
     ), { bufferSize: 4096, strategy: "sliding" })
