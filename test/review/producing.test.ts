@@ -25,18 +25,21 @@ const defect = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.exit(effect), (exit) => Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "succeeded")
 
 describe("a wrap of the enqueue point", () => {
-  scenario("L7 cannot smuggle a job past the wraps outside of it: neither a new id nor one more", () =>
-    Effect.gen(function*() {
-      const renames = Enqueue.mapItems((item) => ({ ...item, envelope: { ...item.envelope, id: "mine" } }))
-      assert.include(yield* defect(Effect.provide(Work.enqueue({ n: 1 }), Enqueue.layer(renames))), "keeps the ids")
-      const adds: Enqueue.Wrap = (next, batch) => {
-        const [first] = batch.items
-        const more = { ...first!, envelope: { ...first!.envelope, id: "more" } }
-        return Effect.map(next({ ...batch, items: [...batch.items, more] }), (answers) => answers.slice(0, 1))
-      }
-      assert.include(yield* defect(Effect.provide(Work.enqueue({ n: 1 }), Enqueue.layer(adds))), "job more")
-      assert.strictEqual(yield* stored, 0)
-    }))
+  scenario(
+    "L7 cannot smuggle a job past the wraps outside of it: neither a new id nor one more",
+    () =>
+      Effect.gen(function*() {
+        const renames = Enqueue.mapItems((item) => ({ ...item, envelope: { ...item.envelope, id: "mine" } }))
+        assert.include(yield* defect(Effect.provide(Work.enqueue({ n: 1 }), Enqueue.layer(renames))), "keeps the ids")
+        const adds: Enqueue.Wrap = (next, batch) => {
+          const [first] = batch.items
+          const more = { ...first!, envelope: { ...first!.envelope, id: "more" } }
+          return Effect.map(next({ ...batch, items: [...batch.items, more] }), (answers) => answers.slice(0, 1))
+        }
+        assert.include(yield* defect(Effect.provide(Work.enqueue({ n: 1 }), Enqueue.layer(adds))), "job more")
+        assert.strictEqual(yield* stored, 0)
+      })
+  )
 
   scenario("that answers too few is named as such, also to the wraps outside of it", () =>
     Effect.gen(function*() {
@@ -61,32 +64,35 @@ scenario("nothing to enqueue is no call, on any engine", () =>
     assert.strictEqual(calls, 0)
   }))
 
-scenario("L4 a call that fails half-way says how much is stored, and never that nothing was", () =>
-  Effect.gen(function*() {
-    let calls = 0
-    const backend = yield* Backend
-    const refusing = Layer.succeed(Backend, {
-      ...backend,
-      limits: { ...backend.limits, publishBatch: 2 },
-      publish: (queue, items, options) =>
-        ++calls === 2
-          ? Effect.fail(
-            new BackendError({
-              backend: "t",
-              operation: "publish",
-              message: "unreachable",
-              retryable: true,
-              outcome: "NotApplied"
-            })
-          )
-          : backend.publish(queue, items, options)
+scenario(
+  "L4 a call that fails half-way says how much is stored, and never that nothing was",
+  () =>
+    Effect.gen(function*() {
+      let calls = 0
+      const backend = yield* Backend
+      const refusing = Layer.succeed(Backend, {
+        ...backend,
+        limits: { ...backend.limits, publishBatch: 2 },
+        publish: (queue, items, options) =>
+          ++calls === 2
+            ? Effect.fail(
+              new BackendError({
+                backend: "t",
+                operation: "publish",
+                message: "unreachable",
+                retryable: true,
+                outcome: "NotApplied"
+              })
+            )
+            : backend.publish(queue, items, options)
+      })
+      const error = yield* Effect.flip(Effect.provide(Work.enqueueMany([{ n: 1 }, { n: 2 }, { n: 3 }]), refusing))
+      assert.strictEqual(error._tag, "windlass/BackendError")
+      assert.strictEqual((error as BackendError).outcome, "Unknown")
+      assert.include(error.message, "the first 2 of 3 jobs are stored")
+      assert.strictEqual(yield* stored, 2)
     })
-    const error = yield* Effect.flip(Effect.provide(Work.enqueueMany([{ n: 1 }, { n: 2 }, { n: 3 }]), refusing))
-    assert.strictEqual(error._tag, "windlass/BackendError")
-    assert.strictEqual((error as BackendError).outcome, "Unknown")
-    assert.include(error.message, "the first 2 of 3 jobs are stored")
-    assert.strictEqual(yield* stored, 2)
-  }))
+)
 
 describe("execute", () => {
   class Asks extends Task.make("Asks", { success: Schema.String }) {}
@@ -119,9 +125,12 @@ describe("execute", () => {
       assert.deepInclude(yield* failure(byKey), { _tag: "windlass/Dead", reason: "no-result" })
     }), { retention: {} })
 
-  scenario("of a handler whose result does not fit its schema fails with its type, not with a defect", () =>
-    Effect.gen(function*() {
-      yield* start(Asks.toLayer(() => Effect.succeed(42 as unknown as string)))
-      assert.deepInclude(yield* failure(Asks.execute()), { _tag: "windlass/Dead", reason: "undecodable" })
-    }))
+  scenario(
+    "of a handler whose result does not fit its schema fails with its type, not with a defect",
+    () =>
+      Effect.gen(function*() {
+        yield* start(Asks.toLayer(() => Effect.succeed(42 as unknown as string)))
+        assert.deepInclude(yield* failure(Asks.execute()), { _tag: "windlass/Dead", reason: "undecodable" })
+      })
+  )
 })

@@ -112,29 +112,32 @@ describe("a settlement that cannot be made", () => {
   )
 })
 
-scenario("L9 a snooze without an end and a gate that says no number are settled all the same", () =>
-  Effect.gen(function*() {
-    class Sleeps extends Task.make("Sleeps") {}
-    let asked = 0
-    const gate = Gate.make({
-      name: "no number",
-      admit: () =>
-        Effect.sync(() =>
-          ++asked === 1
-            ? { _tag: "Later" as const, millis: Number.NaN }
-            : { _tag: "Admitted" as const, release: () => Effect.void }
-        )
+scenario(
+  "L9 a snooze without an end and a gate that says no number are settled all the same",
+  () =>
+    Effect.gen(function*() {
+      class Sleeps extends Task.make("Sleeps") {}
+      let asked = 0
+      const gate = Gate.make({
+        name: "no number",
+        admit: () =>
+          Effect.sync(() =>
+            ++asked === 1
+              ? { _tag: "Later" as const, millis: Number.NaN }
+              : { _tag: "Admitted" as const, release: () => Effect.void }
+          )
+      })
+      const live = Sleeps.toLayer(() => Effect.fail(Decide.snooze(Duration.infinity)))
+      const worker = yield* startWorker(
+        Worker.layer(TaskGroup.make(Sleeps), { gates: [gate] }).pipe(Layer.provide(live))
+      )
+      const id = yield* Sleeps.enqueue()
+      yield* TestClock.adjust("1 minute")
+      const job = yield* record(id)
+      assert.strictEqual(job.state, "scheduled")
+      assert.isAbove(job.dueAt!, 50 * 365 * 86_400_000)
+      assert.isTrue(Number.isFinite(job.dueAt))
+      const report = yield* worker.stop
+      assert.deepStrictEqual([report.released, report.snoozed, report.lost], [1, 1, 0])
     })
-    const live = Sleeps.toLayer(() => Effect.fail(Decide.snooze(Duration.infinity)))
-    const worker = yield* startWorker(
-      Worker.layer(TaskGroup.make(Sleeps), { gates: [gate] }).pipe(Layer.provide(live))
-    )
-    const id = yield* Sleeps.enqueue()
-    yield* TestClock.adjust("1 minute")
-    const job = yield* record(id)
-    assert.strictEqual(job.state, "scheduled")
-    assert.isAbove(job.dueAt!, 50 * 365 * 86_400_000)
-    assert.isTrue(Number.isFinite(job.dueAt))
-    const report = yield* worker.stop
-    assert.deepStrictEqual([report.released, report.snoozed, report.lost], [1, 1, 0])
-  }))
+)

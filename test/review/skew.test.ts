@@ -65,31 +65,34 @@ scenario("a queue with a concurrency that would never claim is refused at the st
     }
   }))
 
-scenario("drain: what a job enqueued into another queue is run, also when that queue's empty answer was on its way", () =>
-  Effect.gen(function*() {
-    class Second extends Task.make("Second", { queue: "second" }) {}
-    class First extends Task.make("First", { queue: "first" }) {}
-    const slow = yield* spy((subscription, queue) =>
-      queue === "second"
-        ? { ...subscription, take: (max) => Effect.tap(subscription.take(max), () => Effect.sleep("2 seconds")) }
-        : subscription
-    )
-    const handlers = Layer.mergeAll(
-      First.toLayer(() => Effect.andThen(Effect.sleep("1 second"), Effect.orDie(Second.enqueue()))),
-      Second.toLayer(() => Effect.void)
-    )
-    yield* First.enqueue()
-    const fiber = yield* Effect.forkScoped(
-      Worker.launch(
-        Worker.layer(TaskGroup.make(First, Second), { mode: "drain" })
-          .pipe(Layer.provide(handlers), Layer.provide(slow.layer))
-      ),
-      { startImmediately: true }
-    )
-    yield* TestClock.adjust("1 minute")
-    const report = yield* fiber.pollUnsafe() ?? Effect.die("it does not end")
-    assert.strictEqual(report.succeeded, 2)
-  }))
+scenario(
+  "drain: what a job enqueued into another queue is run, also when that queue's empty answer was on its way",
+  () =>
+    Effect.gen(function*() {
+      class Second extends Task.make("Second", { queue: "second" }) {}
+      class First extends Task.make("First", { queue: "first" }) {}
+      const slow = yield* spy((subscription, queue) =>
+        queue === "second"
+          ? { ...subscription, take: (max) => Effect.tap(subscription.take(max), () => Effect.sleep("2 seconds")) }
+          : subscription
+      )
+      const handlers = Layer.mergeAll(
+        First.toLayer(() => Effect.andThen(Effect.sleep("1 second"), Effect.orDie(Second.enqueue()))),
+        Second.toLayer(() => Effect.void)
+      )
+      yield* First.enqueue()
+      const fiber = yield* Effect.forkScoped(
+        Worker.launch(
+          Worker.layer(TaskGroup.make(First, Second), { mode: "drain" })
+            .pipe(Layer.provide(handlers), Layer.provide(slow.layer))
+        ),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("1 minute")
+      const report = yield* fiber.pollUnsafe() ?? Effect.die("it does not end")
+      assert.strictEqual(report.succeeded, 2)
+    })
+)
 
 scenario("a gate that is asked about a job sees the task's name as it is now", () =>
   Effect.gen(function*() {
