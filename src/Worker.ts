@@ -140,8 +140,8 @@ export interface Report {
 }
 
 /**
- * `live`: every queue answered a claim lately, or all of its slots are busy; a process for which this is false should
- * be restarted. `ready`: it is live, not stopping, and the backend answers now.
+ * `live`: every queue answered a claim lately, or all of its slots are busy, or a gate is closed; a process for which this
+ * is false should be restarted. `ready`: it is live, not stopping, and the backend answers now.
  *
  * @category models
  * @since 0.1.0

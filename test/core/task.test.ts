@@ -2,7 +2,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -88,9 +87,10 @@ describe("schemas", () => {
         yield* startWorker(
           Worker.layer(TaskGroup.make(Odd)).pipe(Layer.provide(Odd.toLayer(() => Effect.succeed(0.5))))
         )
-        const exit = yield* Effect.exit(Odd.execute())
-        assert.isTrue(Exit.isFailure(exit))
-        assert.include(String(exit), "does not fit its schema")
+        const error = yield* Effect.flip(Odd.execute())
+        if (error._tag !== "windlass/Dead") throw error
+        assert.strictEqual(error.reason, "undecodable")
+        assert.include(error.detail, "does not fit its schema")
       })
   )
 })

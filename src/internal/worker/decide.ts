@@ -143,7 +143,8 @@ const dead = (
   reason,
   cause,
   error,
-  encoded: encoded(job, task, Exit.failCause(typedFirst(job, cause)))
+  // a dead letter is kept for somebody to look at, also when nobody waits for the result
+  encoded: encode(task, Exit.failCause(typedFirst(job, cause)))
 })
 
 /**
@@ -158,9 +159,12 @@ const typedFirst = (job: Run, cause: Cause.Cause<unknown>): Cause.Cause<unknown>
     : Cause.fail(failure.error)
 }
 
-/** Only when somebody waits for it; a result that its own schema refuses must not keep the job from ending. */
-const encoded = (job: Run, task: Resolved, exit: Exit.Exit<unknown, unknown>): string | undefined => {
-  if (!job.delivery.keepsResult) return undefined
+/** Only when somebody waits for it: most successes are forgotten. */
+const encoded = (job: Run, task: Resolved, exit: Exit.Exit<unknown, unknown>): string | undefined =>
+  job.delivery.keepsResult ? encode(task, exit) : undefined
+
+/** A result that its own schema refuses must not keep the job from ending. */
+const encode = (task: Resolved, exit: Exit.Exit<unknown, unknown>): string => {
   try {
     return task.task.codecs.encodeExit(exit)
   } catch (defect) {

@@ -3,8 +3,8 @@
  * replaying it: a fresh step, fed with the failures that the backend counted. Kept of a job: how many failures and when
  * the first one was. That replays exactly what depends on the count, on the time since the first failure, or on the
  * current error. Steps before the last one see the current error, and the time at which they would have come if every
- * attempt had failed at once: a schedule that reads when earlier attempts failed (`fixed`) is exact as long as attempts
- * are short beside its interval.
+ * attempt had failed at once: a schedule that reads when earlier attempts failed (`fixed`, `windowed`) is exact as long as
+ * attempts are short beside its interval.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
