@@ -33,11 +33,14 @@ export const run = (state: State): Effect.Effect<void, never, Scope.Scope> =>
       for (const fiber of loops) yield* awaitFiber(fiber)
       state.draining = true
       phases.interruptUnsafe()
-      yield* Effect.logInfo(`worker ${state.id} is over after ${state.claimed} jobs`)
+      yield* say(`worker ${state.id} is over after ${state.claimed} jobs`)
       yield* Deferred.succeed(state.ended, undefined)
     })
     Effect.runForkWith(state.context)(over, { uninterruptible: true })
   })
+
+/** A logger that dies (its pipe is closed) must not keep a worker from ending. */
+const say = (line: string): Effect.Effect<void> => Effect.ignoreCause(Effect.logInfo(line))
 
 const awaitFiber = (fiber: Fiber.Fiber<unknown>): Effect.Effect<void> =>
   Effect.callback((resume) => {
@@ -52,7 +55,7 @@ const watched = (state: State, name: string, effect: Effect.Effect<void>): Effec
     state.draining = true
     state.stopping.openUnsafe()
     wakeAll(state)
-    return Effect.logFatal(`the ${name} failed; worker ${state.id} stops`, cause)
+    return Effect.ignoreCause(Effect.logFatal(`the ${name} failed; worker ${state.id} stops`, cause))
   })
 
 /** The phases after somebody asked for a stop. */
@@ -62,12 +65,12 @@ const shutdown = (state: State): Effect.Effect<void> =>
     state.draining = true
     wakeAll(state)
     const open = () => state.lanes.reduce((n, lane) => n + lane.live.size, 0)
-    yield* Effect.logInfo(`worker ${state.id} drains ${open()} running jobs for up to ${state.settings.grace} ms`)
+    yield* say(`worker ${state.id} drains ${open()} running jobs for up to ${state.settings.grace} ms`)
     yield* Effect.interruptible(Effect.raceFirst(Effect.sleep(state.settings.grace), state.hurry.await))
     for (const lane of state.lanes) {
       for (const job of lane.live) job.stop("shutdown")
     }
-    yield* Effect.logInfo(`worker ${state.id} interrupts ${open()} running jobs`)
+    yield* say(`worker ${state.id} interrupts ${open()} running jobs`)
     yield* Effect.interruptible(Effect.sleep(state.settings.stuckAfter))
     for (const lane of state.lanes) {
       for (const job of lane.live) {
