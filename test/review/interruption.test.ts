@@ -139,15 +139,19 @@ describe("the failure that decides", () => {
   )
 })
 
-scenario("L3 a dead letter has the typed failure in its encoded form, also when nobody waits for the result", () =>
-  Effect.gen(function*() {
-    class Fails extends Task.make("Fails", { error: Boom }) {}
-    yield* startWorker(
-      Worker.layer(TaskGroup.make(Fails)).pipe(Layer.provide(Fails.toLayer(() => Effect.fail(new Boom()))))
-    )
-    const id = yield* Fails.enqueue()
-    yield* TestClock.adjust("1 second")
-    const job = yield* record(id)
-    assert.strictEqual(job.state, "dead")
-    assert.include(job.exit, "Boom")
-  }), { retention: {} })
+scenario(
+  "L3 a dead letter has the typed failure in its encoded form, also when nobody waits for the result",
+  () =>
+    Effect.gen(function*() {
+      class Fails extends Task.make("Fails", { error: Boom }) {}
+      yield* startWorker(
+        Worker.layer(TaskGroup.make(Fails)).pipe(Layer.provide(Fails.toLayer(() => Effect.fail(new Boom()))))
+      )
+      const id = yield* Fails.enqueue()
+      yield* TestClock.adjust("1 second")
+      const job = yield* record(id)
+      assert.strictEqual(job.state, "dead")
+      assert.include(job.exit, "Boom")
+    }),
+  { retention: {} }
+)
