@@ -91,7 +91,8 @@ export interface Settings {
   readonly timeout?: Duration.Input | undefined
   /**
    * bounds the whole chain, middleware and releases included: a chain that is still open then is declared stuck, its
-   * lease is no longer renewed, and the worker stops. `timeout` plus 10 seconds unless set; off without a `timeout`
+   * lease is no longer renewed, and the worker stops. `timeout` plus 10 seconds unless set; off when neither is set.
+   * Without a `timeout` it bounds the handler's body, and the chain has 10 seconds more to unwind
    */
   readonly runTimeout?: Duration.Input | undefined
   /** how long after its enqueue a job is of use: later it is dead as `expired` without running. Off unless set */
