@@ -15,6 +15,7 @@ import * as TaskGroup from "windlass/TaskGroup"
 import { Faults } from "windlass/testing"
 import * as Worker from "windlass/Worker"
 import { backends } from "./kit/backends.ts"
+import { ended } from "./kit/end.ts"
 import { forAll, law, runs } from "./kit/law.ts"
 import type { Services } from "./kit/run.ts"
 import { lease } from "./kit/spec.ts"
@@ -97,7 +98,7 @@ const cutOff = (spec: Trial, queue: string) =>
       log,
       record,
       settled: yield* faults.settlementsOf(id),
-      reports: [yield* first.stop, yield* second.stop] as const
+      reports: [yield* ended(first.stop), yield* ended(second.stop)] as const
     }
   }))
 

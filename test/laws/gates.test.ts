@@ -16,6 +16,7 @@ import * as TaskGroup from "windlass/TaskGroup"
 import { Faults } from "windlass/testing"
 import * as Worker from "windlass/Worker"
 import { backends } from "./kit/backends.ts"
+import { ended } from "./kit/end.ts"
 import { forAll, law, runs } from "./kit/law.ts"
 import type { Services } from "./kit/run.ts"
 import { lease } from "./kit/spec.ts"
@@ -173,7 +174,7 @@ const scenario = (spec: Trial, queue: string) =>
       }).pipe(Layer.provide(handler), Layer.provide(Layer.succeed(Backend, backend)))
     ).pipe(Effect.map(Context.get(Worker.Worker)), Effect.orDie)
     yield* TestClock.adjust(`${spec.stopAfter} seconds`)
-    const report = yield* worker.interrupt
+    const report = yield* ended(worker.interrupt)
     // what a release does is forked: it has no say in the loop
     yield* TestClock.adjust("1 second")
     return { books, admissions, entered, report, turnedAway }

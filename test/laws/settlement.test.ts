@@ -16,6 +16,7 @@ import * as TaskGroup from "windlass/TaskGroup"
 import { Faults } from "windlass/testing"
 import * as Worker from "windlass/Worker"
 import { backends } from "./kit/backends.ts"
+import { ended } from "./kit/end.ts"
 import { forAll, law as named, runs, type Tally } from "./kit/law.ts"
 import type { Services } from "./kit/run.ts"
 import { lease } from "./kit/spec.ts"
@@ -54,7 +55,7 @@ const scenario = (spec: Trial, queue: string) =>
     const one = yield* Faults.wrap(engine)
     const other = yield* Faults.wrap(engine)
     const { faults } = one
-    const ended = yield* Deferred.make<void>()
+    const running = yield* Deferred.make<void>()
     const ran: Array<string> = []
 
     const task = Task.make("Settle", {
@@ -86,7 +87,7 @@ const scenario = (spec: Trial, queue: string) =>
         if (ran.length > 1) return
         yield* plan
         if (spec.cutOff) yield* faults.failNext("extend", { times: Infinity })
-        yield* Deferred.succeed(ended, undefined)
+        yield* Deferred.succeed(running, undefined)
         switch (spec.end) {
           case "succeed":
             return
@@ -112,7 +113,7 @@ const scenario = (spec: Trial, queue: string) =>
     const scope = yield* Effect.scope
     const first = yield* start("first", one.backend, scope)
     const id = yield* task.enqueue(undefined).pipe(Enqueue.id(`${queue}-job`), Effect.provideService(Backend, engine))
-    yield* Deferred.await(ended)
+    yield* Deferred.await(running)
     const second = yield* start("second", other.backend, scope)
     const stopping = spec.stop === "none"
       ? undefined
@@ -129,7 +130,7 @@ const scenario = (spec: Trial, queue: string) =>
     const stopped = stopping?.pollUnsafe()
     // a call that hangs for ever must not hold up the end of the test
     yield* faults.heal
-    const reports = [yield* first.stop, yield* second.stop] as const
+    const reports = [yield* ended(first.stop), yield* ended(second.stop)] as const
     return {
       inTime,
       record,

@@ -16,6 +16,7 @@ import * as TaskGroup from "windlass/TaskGroup"
 import { Faults } from "windlass/testing"
 import * as Worker from "windlass/Worker"
 import { backends } from "./kit/backends.ts"
+import { ended } from "./kit/end.ts"
 import { forAll, law, runs } from "./kit/law.ts"
 import type { Services } from "./kit/run.ts"
 
@@ -161,7 +162,7 @@ const scenario = (spec: Trial, queue: string) =>
     yield* TestClock.adjust("30 minutes")
     // what was kept for later comes later
     yield* TestClock.adjust("2 hours")
-    const report = yield* worker.stop
+    const report = yield* ended(worker.stop)
     const record = Option.getOrThrow(yield* inspect.get(`${queue}-job`))
     return { trace, report, record, settled: yield* faults.settlementsOf(`${queue}-job`) }
   }))

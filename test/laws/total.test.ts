@@ -17,6 +17,7 @@ import { Faults } from "windlass/testing"
 import * as Worker from "windlass/Worker"
 import { backends } from "./kit/backends.ts"
 import { settlementLine } from "./kit/decide.ts"
+import { ended } from "./kit/end.ts"
 import { forAll, law, runs } from "./kit/law.ts"
 import type { Services } from "./kit/run.ts"
 import { lease } from "./kit/spec.ts"
@@ -194,7 +195,7 @@ const scenario = (spec: Trial, queue: string) =>
       )
     ).pipe(Effect.map(Context.get(Worker.Worker)), Effect.orDie)
     yield* TestClock.adjust("3 hours")
-    const report = yield* worker.stop
+    const report = yield* ended(worker.stop)
     const jobs = yield* Effect.forEach(spec.fates, (fate) =>
       Effect.gen(function*() {
         return {

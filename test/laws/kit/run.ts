@@ -8,6 +8,7 @@ import { Backend, type Delivery, type Settlement } from "windlass/Backend"
 import * as Capability from "windlass/Capability"
 import * as Worker from "windlass/Worker"
 import { build, type Writing } from "./build.ts"
+import { ended as over } from "./end.ts"
 import { nameOf } from "./exits.ts"
 import type { Case } from "./spec.ts"
 import { recording, type Submitted, World } from "./world.ts"
@@ -109,11 +110,7 @@ export const run = (spec: Case, name: string, writing?: Writing): Effect.Effect<
           yield* world.quiet
           yield* TestClock.adjust("30 seconds")
         }
-        const stopped = yield* Effect.forkIn(worker.stop, scope, { startImmediately: true })
-        yield* world.quiet
-        // one that cannot be stopped is stuck in the end, and the report says so
-        if (stopped.pollUnsafe() === undefined) yield* TestClock.adjust("2 hours")
-        reports.push(yield* Fiber.join(stopped))
+        reports.push(yield* over(worker.stop))
         yield* Scope.close(scope, Exit.void)
       }
       const record = Option.getOrThrow(yield* inspect.get(world.taken[0]!.envelope.id))
