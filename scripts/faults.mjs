@@ -30,7 +30,7 @@ const { values } = parseArgs({
 if (values.help) {
   process.stdout.write(usage)
 } else {
-  const env = { ...process.env }
+  const env = { ...process.env, FAULTS: "1" }
   if (values.engines !== undefined) env.FAULTS_ENGINES = values.engines
   if (values.seed !== undefined) env.FAULTS_SEED = values.seed
   if (values.only !== undefined) env.FAULTS_ONLY = values.only
