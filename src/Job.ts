@@ -50,7 +50,10 @@ export interface Info {
 export interface Job extends Info {
   /** why this attempt should stop, once that is so: for handlers that poll instead of being interrupted */
   readonly stopping: "aborted" | "shutdown" | "lost" | "timeout" | undefined
-  /** what is left until the nearest of the task's `timeout` and `deadline`; none when neither is set */
+  /**
+   * what is left until the nearest of the task's `timeout` and `deadline`, and of the end of the invocation where the
+   * job came with one (AWS Lambda); none when there is no such limit
+   */
   readonly remaining: Effect.Effect<Option.Option<Duration.Duration>>
   /** the worker that runs this job; `stop` asks it to drain and returns at once */
   readonly worker: { readonly id: string; readonly stop: Effect.Effect<void> }

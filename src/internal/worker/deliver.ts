@@ -155,6 +155,7 @@ const fromSettlement = (settlement: Settlement): Outcome => {
 /** What ends a hand-out before its payload is looked at. */
 const refuse = (job: Run, delivery: Delivery, task: Resolved | undefined, limits: Known): Outcome | undefined => {
   const { envelope } = delivery
+  if (job.refused !== undefined) return job.refused
   if (task === undefined || envelope.version > task.task.version) return unknown(job, delivery, task, limits)
   job.resolved = task
   if (delivery.abortRequested) return { _tag: "Aborted", cause: undefined }

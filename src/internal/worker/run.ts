@@ -8,6 +8,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Delivery, Receipt } from "../../Backend.ts"
 import type { Controls, Job } from "../../Job.ts"
+import type { Outcome } from "../../Outcome.ts"
 import { Forks } from "./forks.ts"
 import type { Resolved } from "./resolve.ts"
 
@@ -44,6 +45,10 @@ export class Run implements Job {
   failure: Cause.Fail<unknown> | undefined = undefined
   /** the chain outlived its limit: no longer renewed, never settled */
   stuck = false
+  /** when the time of a hand-out without a lease is over, milliseconds since the epoch */
+  until: number | undefined = undefined
+  /** what the source of the hand-out found wrong with it: it ends so at the delivery point, undecoded */
+  refused: Outcome | undefined = undefined
   /** monotonic milliseconds until which the lease is known to be held */
   heldUntil = Number.POSITIVE_INFINITY
 
@@ -117,6 +122,7 @@ export class Run implements Job {
     return Effect.map(Clock.currentTimeMillis, (now) => {
       const { deadline, timeout } = this.resolved ?? {}
       const ends = [
+        ...(this.until === undefined ? [] : [this.until]),
         ...(timeout === undefined ? [] : [this.startedAt + timeout]),
         ...(deadline === undefined || this.enqueuedAt === undefined ? [] : [this.enqueuedAt + deadline])
       ]

@@ -46,8 +46,8 @@ export const start = (worker: State, lane: Lane, delivery: Delivery, asked: numb
   fiber.addObserver((exit) => end(worker, lane, run, exit))
 }
 
-/** The job, and what every log line of its run carries. */
-const contextOf = (base: Context.Context<never>, run: Run, task: string | undefined) =>
+/** The job, and what every log line of its run carries. @internal */
+export const contextOf = (base: Context.Context<never>, run: Run, task: string | undefined) =>
   Context.add(
     Context.add(base, Current, run),
     References.CurrentLogAnnotations,
@@ -84,8 +84,8 @@ export const end = (worker: State, lane: Lane, run: Run, exit: Exit.Exit<Deliver
   freed(worker)
 }
 
-/** The runtime itself failed around a job: the job pays an attempt, so that it cannot go round for ever. */
-const broken = (run: Run, exit: Exit.Failure<Delivered, never>): Delivered => {
+/** The runtime itself failed around a job: the job pays an attempt, so that it cannot go round for ever. @internal */
+export const broken = (run: Run, exit: Exit.Failure<Delivered, never>): Delivered => {
   const error = `the worker failed around the job: ${describe(exit.cause)}`
   const outcome: Outcome = run.lastAttempt
     ? { _tag: "Dead", reason: "failed", cause: exit.cause, error, encoded: undefined }
