@@ -188,6 +188,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     successes: Math.ceil(millis(options.retention?.successes, defaults.retention.successes))
   }
   const notify = options.notify ?? defaults.notify
+  const connections = options.connections ?? defaults.connections
 
   // a migration may take longer than any call of the queue
   yield* Migrate.migrate({
@@ -200,7 +201,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     name,
     names,
     config,
-    connections: options.connections ?? defaults.connections,
+    connections,
     statementTimeout
   })
   const wake = new Wake()
@@ -213,7 +214,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const engine: Engine = {
     calls,
     queues,
-    publish: new Publish({ calls, client, queues, hints, wake, limits }),
+    publish: new Publish({ calls, client, queues, hints, wake, limits, flights: Math.max(1, connections >> 1) }),
     exchange: new Exchange(calls, retention, committed),
     committed,
     hints,

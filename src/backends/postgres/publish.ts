@@ -7,8 +7,10 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SqlClient } from "effect/sql/SqlClient"
+import type { Connection } from "effect/sql/SqlConnection"
 import type { BackendError, Item, Limits, Published } from "../../Backend.ts"
 import type { Advanced, Cursor } from "../../Capability.ts"
+import { Coalesce } from "../internal/coalesce.ts"
 import type { Calls, Row } from "./calls.ts"
 import { fromCause } from "./errors.ts"
 import type { Hints } from "./hints.ts"
@@ -34,6 +36,7 @@ export class Publish {
   private readonly each: string
   private readonly whole: string
   private readonly moved: string
+  private readonly singles: Coalesce<Item, Published, BackendError>
 
   constructor(parts: {
     readonly calls: Calls
@@ -42,6 +45,8 @@ export class Publish {
     readonly hints: Hints
     readonly wake: Wake
     readonly limits: Limits
+    /** calls under way at once that carry what several callers publish */
+    readonly flights: number
   }) {
     const { calls } = parts
     this.calls = calls
@@ -53,6 +58,12 @@ export class Publish {
     this.each = calls.sql(`SELECT * FROM {publish}(${casts})`)
     this.whole = calls.sql(`SELECT * FROM {publish_whole}(${casts})`)
     this.moved = calls.sql(`SELECT * FROM {advance}(${advanceCasts})`)
+    this.singles = new Coalesce({
+      run: (queue, items) => this.store(Number(queue), items, false),
+      most: parts.limits.publishBatch,
+      flights: parts.flights,
+      isOnes: (error) => !error.retryable && error.outcome === "NotApplied"
+    })
   }
 
   publish(
@@ -63,27 +74,51 @@ export class Publish {
     if (items.length === 0) return Effect.succeed([])
     const refused = publishRefused(this.calls.name, this.limits, name, items, Date.now())
     if (refused !== undefined) return Effect.fail(refused)
-    const sql = atomic ? this.whole : this.each
-    const answers = Effect.flatMap(
+    return Effect.flatMap(
       this.queues.ready(name, items),
       (queue) =>
         Effect.flatMap(Effect.serviceOption(this.client.transactionService), (transaction) =>
-          Option.isNone(transaction)
-            ? Effect.map(this.alone(sql, queue, items), (rows) => answer(items, rows, atomic))
-            : Effect.flatMap(
-              // the transaction is the caller's: it may be interrupted, and then it is rolled back
-              Effect.mapError(
-                transaction.value[0].executeValues(sql, parametersOf(queue, items, null)),
-                (error) => fromCause(this.calls.name, "publish", error, false)
-              ),
-              (rows) =>
-                Effect.as(
-                  this.client.afterCommit(this.announce(queue)),
-                  answer(items, rows as ReadonlyArray<Row>, atomic)
-                )
-            ))
+          Option.isSome(transaction)
+            ? this.within(transaction.value[0], queue, items, atomic)
+            : atomic
+            ? this.store(queue, items, true)
+            : this.singles.submit(String(queue), items))
     )
-    return Effect.flatMap(answers, (answers) => this.corrected(name, items, answers, atomic))
+  }
+
+  /** the transaction is the caller's: it may be interrupted, and then it is rolled back */
+  private within(
+    connection: Connection,
+    queue: number,
+    items: ReadonlyArray<Item>,
+    atomic: boolean
+  ): Effect.Effect<ReadonlyArray<Published>, BackendError> {
+    const rows = Effect.mapError(
+      connection.executeValues(atomic ? this.whole : this.each, parametersOf(queue, items, null)),
+      (error) => fromCause(this.calls.name, "publish", error, false)
+    )
+    return Effect.flatMap(
+      Effect.tap(rows, this.client.afterCommit(this.announce(queue))),
+      (rows) =>
+        corrected(
+          items,
+          answer(items, rows as ReadonlyArray<Row>, atomic),
+          atomic,
+          (again) => this.within(connection, queue, again, false)
+        )
+    )
+  }
+
+  /** in a transaction of its own */
+  private store(
+    queue: number,
+    items: ReadonlyArray<Item>,
+    atomic: boolean
+  ): Effect.Effect<ReadonlyArray<Published>, BackendError> {
+    return Effect.flatMap(
+      this.alone(atomic ? this.whole : this.each, queue, items),
+      (rows) => corrected(items, answer(items, rows, atomic), atomic, (again) => this.store(queue, again, false))
+    )
   }
 
   /** moves a cursor and stores the items, both or neither; on a connection of its own, in no transaction of the caller */
@@ -104,25 +139,10 @@ export class Publish {
           const [what, at] = first!
           if (what === -2) return Effect.succeed({ _tag: "Stale", at: at === null ? undefined : Number(at) })
           return Effect.map(
-            this.corrected(name, items, answer(items, rows, false), false),
+            corrected(items, answer(items, rows, false), false, (again) => this.store(queue, again, false)),
             (published) => ({ _tag: "Advanced", published })
           )
         })
-    )
-  }
-
-  private corrected(
-    name: string,
-    items: ReadonlyArray<Item>,
-    answers: ReadonlyArray<Published>,
-    atomic: boolean
-  ): Effect.Effect<ReadonlyArray<Published>, BackendError> {
-    const wrong = misled(items, answers)
-    if (wrong.length === 0) return Effect.succeed(answers)
-    if (atomic) return Effect.succeed(answers.map((answer, i) => wrong.includes(i) ? skipped : answer))
-    return Effect.map(
-      this.publish(name, wrong.map((i) => items[i]!), false),
-      (again) => answers.map((answer, i) => wrong.includes(i) ? again[wrong.indexOf(i)]! : answer)
     )
   }
 
@@ -160,6 +180,22 @@ const answer = (items: ReadonlyArray<Item>, rows: ReadonlyArray<Row>, atomic: bo
   const answers = new Array<Published>(items.length).fill(rows.length > 0 && atomic ? skipped : stored)
   for (const [n, existing] of rows) answers[n as number - 1] = { _tag: "Duplicate", existing: existing as string }
   return answers
+}
+
+/** the answers, after those who were refused for the sake of one that was then refused itself had another try */
+const corrected = (
+  items: ReadonlyArray<Item>,
+  answers: ReadonlyArray<Published>,
+  atomic: boolean,
+  retry: (items: ReadonlyArray<Item>) => Effect.Effect<ReadonlyArray<Published>, BackendError>
+): Effect.Effect<ReadonlyArray<Published>, BackendError> => {
+  const wrong = misled(items, answers)
+  if (wrong.length === 0) return Effect.succeed(answers)
+  if (atomic) return Effect.succeed(answers.map((answer, i) => wrong.includes(i) ? skipped : answer))
+  return Effect.map(
+    retry(wrong.map((i) => items[i]!)),
+    (again) => answers.map((answer, i) => wrong.includes(i) ? again[wrong.indexOf(i)]! : answer)
+  )
 }
 
 /** items that were refused for the sake of one before them with the same id, which was then refused for its key */

@@ -1,0 +1,202 @@
+/** What travels together, and that nobody pays for whom it travels with. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as fc from "fast-check"
+import { Coalesce } from "../../../src/backends/internal/coalesce.ts"
+
+interface Call {
+  readonly key: string
+  readonly items: ReadonlyArray<string>
+  readonly answer: (error?: string) => void
+}
+
+/** calls that are answered by hand: upper case for every item, or an error */
+const harness = (
+  options: { readonly most?: number; readonly flights?: number; readonly isOnes?: (e: string) => boolean }
+) => {
+  const calls: Array<Call> = []
+  const waiting: Array<(call: Call) => void> = []
+  const coalesce = new Coalesce<string, string, string>({
+    run: (key, items) =>
+      Effect.callback((resume) => {
+        const call: Call = {
+          key,
+          items,
+          answer: (error) =>
+            resume(error === undefined ? Effect.succeed(items.map((item) => item.toUpperCase())) : Effect.fail(error))
+        }
+        const taker = waiting.shift()
+        if (taker === undefined) calls.push(call)
+        else taker(call)
+      }),
+    most: 100,
+    flights: 1,
+    isOnes: () => false,
+    ...options
+  })
+  const next = Effect.callback<Call>((resume) => {
+    const call = calls.shift()
+    if (call === undefined) waiting.push((call) => resume(Effect.succeed(call)))
+    else resume(Effect.succeed(call))
+  })
+  const submit = (key: string, ...items: ReadonlyArray<string>) =>
+    Effect.forkChild(coalesce.submit(key, items), { startImmediately: true })
+  return { calls, coalesce, next, submit }
+}
+
+describe("coalesced calls", () => {
+  it.effect("the first goes at once, those that come meanwhile go together, in their order", () =>
+    Effect.gen(function*() {
+      const { calls, next, submit } = harness({})
+      const a = yield* submit("q", "a")
+      const first = yield* next
+      assert.deepStrictEqual(first.items, ["a"])
+      const b = yield* submit("q", "b", "c")
+      const d = yield* submit("q", "d")
+      assert.deepStrictEqual(calls, [])
+      first.answer()
+      const second = yield* next
+      assert.deepStrictEqual(second.items, ["b", "c", "d"])
+      second.answer()
+      assert.deepStrictEqual(yield* Fiber.join(a), ["A"])
+      assert.deepStrictEqual(yield* Fiber.join(b), ["B", "C"])
+      assert.deepStrictEqual(yield* Fiber.join(d), ["D"])
+    }))
+
+  it.effect("a call has no more items than it may, and one key only", () =>
+    Effect.gen(function*() {
+      const { next, submit } = harness({ most: 3 })
+      yield* submit("q", "a")
+      const first = yield* next
+      for (const [key, ...items] of [["q", "b", "c"], ["r", "x"], ["q", "d", "e"], ["r", "y"]] as const) {
+        yield* submit(key, ...items)
+      }
+      first.answer()
+      const seen: Array<readonly [string, ReadonlyArray<string>]> = []
+      for (let i = 0; i < 3; i++) {
+        const call = yield* next
+        seen.push([call.key, call.items])
+        call.answer()
+      }
+      assert.deepStrictEqual(seen, [["q", ["b", "c"]], ["r", ["x", "y"]], ["q", ["d", "e"]]])
+    }))
+
+  it.effect("what fills a call alone waits for nobody", () =>
+    Effect.gen(function*() {
+      const { next, submit } = harness({ most: 2 })
+      yield* submit("q", "a")
+      const first = yield* next
+      yield* submit("q", "b", "c")
+      const second = yield* next
+      assert.deepStrictEqual(second.items, ["b", "c"])
+      second.answer()
+      first.answer()
+    }))
+
+  it.effect("who is interrupted is answered all the same, and the others go on", () =>
+    Effect.gen(function*() {
+      const { next, submit } = harness({})
+      const a = yield* submit("q", "a")
+      const first = yield* next
+      const b = yield* submit("q", "b")
+      const c = yield* submit("q", "c")
+      const gone = yield* Deferred.make<void>()
+      yield* Effect.forkChild(
+        Effect.andThen(
+          Effect.all([Fiber.interrupt(a), Fiber.interrupt(b)], { concurrency: 2 }),
+          Deferred.succeed(gone, undefined)
+        ),
+        { startImmediately: true }
+      )
+      first.answer()
+      const second = yield* next
+      assert.deepStrictEqual(second.items, ["b", "c"])
+      second.answer()
+      assert.deepStrictEqual(yield* Fiber.join(c), ["C"])
+      yield* Deferred.await(gone)
+    }))
+
+  it.effect("one that cannot be stored fails alone; a failure of all is everybody's", () =>
+    Effect.gen(function*() {
+      const { next, submit } = harness({ isOnes: (error) => error === "refused" })
+      yield* submit("q", "a")
+      const first = yield* next
+      const fibers = yield* Effect.forEach(["b", "c", "d"], (item) => submit("q", item))
+      first.answer("down")
+      const all = yield* next
+      assert.deepStrictEqual(all.items, ["b", "c", "d"])
+      all.answer("refused")
+      for (const error of [undefined, "refused", undefined]) {
+        const one = yield* next
+        assert.lengthOf(one.items, 1)
+        one.answer(error)
+      }
+      const exits = yield* Effect.forEach(fibers, Fiber.await)
+      assert.deepStrictEqual(exits, [Exit.succeed(["B"]), Exit.fail("refused"), Exit.succeed(["D"])])
+
+      const e = yield* submit("q", "e")
+      const again = yield* next
+      const f = yield* submit("q", "f")
+      const g = yield* submit("q", "g")
+      again.answer()
+      const both = yield* next
+      both.answer("down")
+      assert.deepStrictEqual(yield* Effect.forEach([e, f, g], Fiber.await), [
+        Exit.succeed(["E"]),
+        Exit.fail("down"),
+        Exit.fail("down")
+      ])
+    }))
+
+  it.effect("every item is stored once and every caller gets its own answers, whatever the order of calls", () =>
+    Effect.promise(() =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.array(
+            fc.record({
+              key: fc.constantFrom("q", "r", "s"),
+              size: fc.integer({ min: 1, max: 6 }),
+              ticks: fc.integer({ min: 0, max: 3 })
+            }),
+            { maxLength: 60 }
+          ),
+          fc.integer({ min: 1, max: 5 }),
+          fc.integer({ min: 1, max: 3 }),
+          (callers, most, flights) =>
+            Effect.runPromise(Effect.gen(function*() {
+              const stored: Array<string> = []
+              let under = 0
+              const coalesce = new Coalesce<string, string, never>({
+                run: (key, items) =>
+                  Effect.gen(function*() {
+                    under++
+                    for (let i = 0; i < items.length % 3; i++) yield* Effect.yieldNow
+                    for (const item of items) {
+                      assert.isTrue(item.startsWith(key))
+                      stored.push(item)
+                    }
+                    under--
+                    return items.map((item) => item.toUpperCase())
+                  }),
+                most,
+                flights,
+                isOnes: () => false
+              })
+              yield* Effect.forEach(callers, ({ key, size, ticks }, n) =>
+                Effect.gen(function*() {
+                  for (let i = 0; i < ticks; i++) yield* Effect.yieldNow
+                  const items = Array.from({ length: size }, (_, i) => `${key}${n}.${i}`)
+                  assert.deepStrictEqual(yield* coalesce.submit(key, items), items.map((item) => item.toUpperCase()))
+                }), { concurrency: "unbounded" })
+              assert.strictEqual(under, 0)
+              assert.strictEqual(stored.length, callers.reduce((sum, { size }) => sum + size, 0))
+              assert.strictEqual(new Set(stored).size, stored.length)
+            }))
+        ),
+        { numRuns: 200 }
+      )
+    ))
+})
