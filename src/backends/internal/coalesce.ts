@@ -7,12 +7,15 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type { Item } from "../../Backend.ts"
 
 export interface Options<in I, out A, E> {
   /** one answer per item, in order. What it is given together it stores or refuses item by item */
   readonly run: (key: string, items: ReadonlyArray<I>) => Effect.Effect<ReadonlyArray<A>, E>
-  /** items of one call at most */
+  /** what a call carries at most, in the unit of `sizeOf`; what is larger alone goes alone */
   readonly most: number
+  /** 1 for every item unless set */
+  readonly sizeOf?: ((item: I) => number) | undefined
   /** calls under way at once */
   readonly flights: number
   /** whether nothing of a failed call took effect and the reason may be one item alone: then each caller tries for itself */
@@ -21,6 +24,7 @@ export interface Options<in I, out A, E> {
 
 interface Waiting<I, A, E> {
   readonly items: ReadonlyArray<I>
+  readonly size: number
   readonly answers: Deferred.Deferred<ReadonlyArray<A>, E>
 }
 
@@ -37,14 +41,15 @@ export class Coalesce<I, A, E> {
   /** stores what has the same key in as few calls as possible; whoever is interrupted waits for the answer all the same */
   submit(key: string, items: ReadonlyArray<I>): Effect.Effect<ReadonlyArray<A>, E> {
     return Effect.uninterruptible(Effect.suspend(() => {
-      const { flights, most, run } = this.options
+      const { flights, most, run, sizeOf } = this.options
+      const size = sizeOf === undefined ? items.length : items.reduce((sum, item) => sum + sizeOf(item), 0)
       // what fills a call by itself gains nothing from others
-      if (items.length >= most) return run(key, items)
+      if (size >= most) return run(key, items)
       if (this.flying < flights) {
         this.flying++
         return Effect.ensuring(run(key, items), this.landed)
       }
-      const waiting = { items, answers: Deferred.makeUnsafe<ReadonlyArray<A>, E>() }
+      const waiting = { items, size, answers: Deferred.makeUnsafe<ReadonlyArray<A>, E>() }
       const line = this.waiting.get(key)
       if (line === undefined) this.waiting.set(key, [waiting])
       else line.push(waiting)
@@ -76,9 +81,9 @@ export class Coalesce<I, A, E> {
   }
 
   private board(line: Array<Waiting<I, A, E>>): ReadonlyArray<Waiting<I, A, E>> {
-    let count = 0
-    const end = line.findIndex(({ items }) => (count += items.length) > this.options.most)
-    return line.splice(0, end === -1 ? line.length : Math.max(1, end))
+    let total = 0
+    const end = line.findIndex(({ size }) => (total += size) > this.options.most)
+    return line.splice(0, end === -1 ? line.length : end)
   }
 
   private fly(key: string, together: ReadonlyArray<Waiting<I, A, E>>): Effect.Effect<void> {
@@ -103,3 +108,6 @@ export class Coalesce<I, A, E> {
     })
   }
 }
+
+/** for jobs: one each, and one more for every KiB of payload, so that a thousand small ones weigh as much as a large one */
+export const sizeOfJob = ({ envelope }: Item): number => 1 + (envelope.payload.length >>> 10)

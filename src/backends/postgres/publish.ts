@@ -10,7 +10,7 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
 import type { BackendError, Item, Limits, Published } from "../../Backend.ts"
 import type { Advanced, Cursor } from "../../Capability.ts"
-import { Coalesce } from "../internal/coalesce.ts"
+import { Coalesce, sizeOfJob } from "../internal/coalesce.ts"
 import type { Calls, Row } from "./calls.ts"
 import { fromCause } from "./errors.ts"
 import type { Hints } from "./hints.ts"
@@ -61,6 +61,7 @@ export class Publish {
     this.singles = new Coalesce({
       run: (queue, items) => this.store(Number(queue), items, false),
       most: parts.limits.publishBatch,
+      sizeOf: sizeOfJob,
       flights: parts.flights,
       isOnes: (error) => !error.retryable && error.outcome === "NotApplied"
     })

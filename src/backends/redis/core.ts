@@ -6,15 +6,18 @@
 import * as Effect from "effect/Effect"
 import type { Shape } from "../../Backend.ts"
 import type { Engine } from "./engine.ts"
-import { publish } from "./publish.ts"
+import { publish, singles } from "./publish.ts"
 import * as Subscription from "./subscription.ts"
 
-export const core = (engine: Engine): Shape => ({
-  name: engine.calls.name,
-  limits: engine.limits,
-  fence: "strict",
-  declare: (queue) => engine.queues.register(queue),
-  publish: (queue, items, options) => publish(engine, queue, items, options?.atomic === true),
-  subscribe: (queue, { worker }) => Subscription.make(engine, queue, worker),
-  ping: Effect.asVoid(engine.calls.send("ping", "PING"))
-})
+export const core = (engine: Engine): Shape => {
+  const alone = singles(engine)
+  return {
+    name: engine.calls.name,
+    limits: engine.limits,
+    fence: "strict",
+    declare: (queue) => engine.queues.register(queue),
+    publish: (queue, items, options) => publish(engine, alone, queue, items, options?.atomic === true),
+    subscribe: (queue, { worker }) => Subscription.make(engine, queue, worker),
+    ping: Effect.asVoid(engine.calls.send("ping", "PING"))
+  }
+}

@@ -7,6 +7,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { BackendError, Item, Published } from "../../Backend.ts"
 import type { Advanced, Cursor } from "../../Capability.ts"
+import { Coalesce, sizeOfJob } from "../internal/coalesce.ts"
 import type { Engine } from "./engine.ts"
 import { publishRefused } from "./limits.ts"
 import { write } from "./record.ts"
@@ -25,27 +26,50 @@ const argsOf = (items: ReadonlyArray<Item>, atomic: boolean): Array<string> => {
   return args
 }
 
+/** calls under way at once that carry what several callers publish: the server runs one script after the other */
+const flights = 2
+
+/** single enqueues share a script */
+export const singles = (engine: Engine): Coalesce<Item, Published, BackendError> =>
+  new Coalesce({
+    run: (queue, items) => store(engine, queue, items, false),
+    most: engine.limits.publishBatch,
+    sizeOf: sizeOfJob,
+    flights,
+    isOnes: (error) => !error.retryable && error.outcome === "NotApplied"
+  })
+
 export const publish = (
-  { calls, limits, queues, wake }: Engine,
+  engine: Engine,
+  singles: Coalesce<Item, Published, BackendError>,
   queue: string,
   items: ReadonlyArray<Item>,
   atomic: boolean
 ): Effect.Effect<ReadonlyArray<Published>, BackendError> =>
   Effect.suspend(() => {
+    const { calls, limits } = engine
     const refused = publishRefused(calls.name, limits, queue, items, Date.now())
     if (refused !== undefined) return Effect.fail(refused)
     if (items.length === 0) return Effect.succeed([])
-    return Effect.map(
-      Effect.andThen(
-        queues.register(queue),
-        calls.run<ReadonlyArray<string>>("publish", "publish", queue, argsOf(items, atomic))
-      ),
-      (answers) => {
-        wake.signal(topicOf.queue(queue))
-        return answers.map(toPublished)
-      }
-    )
+    return atomic ? store(engine, queue, items, true) : singles.submit(queue, items)
   })
+
+const store = (
+  { calls, queues, wake }: Engine,
+  queue: string,
+  items: ReadonlyArray<Item>,
+  atomic: boolean
+): Effect.Effect<ReadonlyArray<Published>, BackendError> =>
+  Effect.map(
+    Effect.andThen(
+      queues.register(queue),
+      calls.run<ReadonlyArray<string>>("publish", "publish", queue, argsOf(items, atomic))
+    ),
+    (answers) => {
+      wake.signal(topicOf.queue(queue))
+      return answers.map(toPublished)
+    }
+  )
 
 type Moved = readonly [moved: 1, answers: ReadonlyArray<string>] | readonly [moved: 0, at: string]
 

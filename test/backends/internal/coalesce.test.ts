@@ -15,7 +15,12 @@ interface Call {
 
 /** calls that are answered by hand: upper case for every item, or an error */
 const harness = (
-  options: { readonly most?: number; readonly flights?: number; readonly isOnes?: (e: string) => boolean }
+  options: {
+    readonly most?: number
+    readonly flights?: number
+    readonly isOnes?: (e: string) => boolean
+    readonly sizeOf?: (item: string) => number
+  }
 ) => {
   const calls: Array<Call> = []
   const waiting: Array<(call: Call) => void> = []
@@ -82,6 +87,25 @@ describe("coalesced calls", () => {
         call.answer()
       }
       assert.deepStrictEqual(seen, [["q", ["b", "c"]], ["r", ["x", "y"]], ["q", ["d", "e"]]])
+    }))
+
+  it.effect("what is large travels with fewer", () =>
+    Effect.gen(function*() {
+      const { next, submit } = harness({ most: 10, sizeOf: (item) => item.length })
+      yield* submit("q", "a")
+      const first = yield* next
+      yield* submit("q", "123456")
+      yield* submit("q", "1234567")
+      yield* submit("q", "123", "45678901")
+      first.answer()
+      const seen: Array<ReadonlyArray<string>> = []
+      for (let i = 0; i < 3; i++) {
+        const call = yield* next
+        seen.push(call.items)
+        call.answer()
+      }
+      // the last one fills a call alone, and did not wait
+      assert.deepStrictEqual(seen, [["123", "45678901"], ["123456"], ["1234567"]])
     }))
 
   it.effect("what fills a call alone waits for nobody", () =>
