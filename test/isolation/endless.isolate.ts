@@ -1,0 +1,2 @@
+/** A module that never comes to its end. */
+for (;;);
