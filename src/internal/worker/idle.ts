@@ -1,6 +1,6 @@
 /** A lane with room and nothing to run: it waits for work, for its own jobs to end, or for the worker to stop. */
 import * as Effect from "effect/Effect"
-import { backOff } from "./exchange.ts"
+import { backOff } from "./call.ts"
 import { type Lane, type State, wakeAll } from "./state.ts"
 
 /** `quietAt`: the jobs that the worker had claimed when this lane asked for work, -1 if one of them ran. @internal */
