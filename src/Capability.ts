@@ -84,6 +84,8 @@ export class ExactAttempts extends Context.Service<ExactAttempts, Record<never, 
  */
 export class Transactional extends Context.Service<Transactional, {
   readonly joins: "SqlClient"
+  /** whether the caller is in a transaction that an enqueue would join */
+  readonly isOpen: Effect.Effect<boolean>
   /** runs an effect in a transaction of the client that enqueues join; its failure rolls the transaction back */
   readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | BackendError, R>
   /**

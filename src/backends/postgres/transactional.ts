@@ -21,6 +21,7 @@ export const transactional = (engine: Engine, client: SqlClient): Context.Servic
   const { calls, committed, exchange, hints, wake } = engine
   return {
     joins: "SqlClient",
+    isOpen: Effect.map(Effect.serviceOption(client.transactionService), Option.isSome),
     transaction: <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | BackendError, R> =>
       Effect.suspend(() => {
         let inside: Exit.Exit<A, E> | undefined
