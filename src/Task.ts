@@ -248,6 +248,8 @@ export interface Any {
   readonly wraps: ReadonlyArray<OwnWrap<any, any, any, any, any>>
   /** @internal */
   readonly codecs: Codecs
+  /** what `Channel.make` adds @internal */
+  readonly channel?: unknown
 }
 
 /**

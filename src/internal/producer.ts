@@ -15,6 +15,7 @@ import * as Enqueue from "../Enqueue.ts"
 import * as Job from "../Job.ts"
 import { isService } from "../Middleware.ts"
 import type * as Task from "../Task.ts"
+import { type Stored, toStored } from "./codecs.ts"
 import { uuidV7 } from "./id.ts"
 import { describe } from "./line.ts"
 import { enqueueKey } from "./middleware/declared.ts"
@@ -105,9 +106,9 @@ const makeItem = (
   backend: Backend.Shape,
   now: number
 ): Backend.Item | Enqueue.InvalidEnqueue => {
-  let payload: string
+  let stored: Stored
   try {
-    payload = task.codecs.encodePayload(input)
+    stored = options.stored ?? toStored(task.codecs, input)
   } catch (cause) {
     return invalid(
       task,
@@ -116,14 +117,14 @@ const makeItem = (
     )
   }
   const span = Context.getOption(context, Tracer.ParentSpan)
-  const headers: Record<string, string> = { ...options.headers }
+  const headers: Record<string, string> = { ...options.headers, ...stored.headers }
   if (Option.isSome(span)) headers[trace.header] ??= trace.encode(span.value)
   const origin = options.origin ?? (Option.isSome(Context.getOption(context, Job.Current)) ? "handler" : "user")
   const envelope: Backend.Envelope = {
     id: options.id === undefined ? uuidV7(now) : options.id(input, index),
     task: task._tag,
     version: task.version,
-    payload,
+    payload: stored.payload,
     headers,
     origin
   }

@@ -6,7 +6,7 @@ import * as Schema from "effect/Schema"
 import * as Enqueue from "../Enqueue.ts"
 import * as Middleware from "../Middleware.ts"
 import type { Any, Handler, Options, OwnWrap, PlainSchema, Retry, Settings } from "../Task.ts"
-import { makeCodecs } from "./codecs.ts"
+import { makeCodecs, type Wire } from "./codecs.ts"
 import { enqueueAll, execute } from "./producer.ts"
 
 export const TypeId = "~windlass/Task"
@@ -48,7 +48,8 @@ export interface Shared {
 export const makeShared = (
   name: string,
   options: Options<any, any, any, any> | undefined,
-  shared: Shared
+  shared: Shared,
+  message?: { readonly wire: Wire; readonly channel: unknown }
 ): Any => {
   const own = (options?.middleware ?? []) as ReadonlyArray<Middleware.Any>
   const payload = options?.payload ?? Schema.Void
@@ -72,10 +73,11 @@ export const makeShared = (
     retry: options?.retry ?? shared.settings.retry,
     middleware: Object.freeze([...shared.middleware, ...own]),
     middlewareScopes: Object.freeze([...shared.scopes, ...own.map(() => "task")]),
-    wraps: Object.freeze([])
+    wraps: Object.freeze([]),
+    channel: message?.channel
   }
   check(definition, own, options?.upcast ?? {})
-  return define({ ...definition, codecs: makeCodecs(definition, options?.upcast ?? {}) })
+  return define({ ...definition, codecs: makeCodecs(definition, options?.upcast ?? {}, message?.wire) })
 }
 
 const check = (
@@ -155,7 +157,8 @@ const fieldsOf = (task: Any): Omit<Any, typeof TypeId> => ({
   middleware: task.middleware,
   middlewareScopes: task.middlewareScopes,
   wraps: task.wraps,
-  codecs: task.codecs
+  codecs: task.codecs,
+  channel: task.channel
 })
 
 /**

@@ -29,6 +29,7 @@ import * as MemoryBackend from "../backends/MemoryBackend.ts"
 import type * as Capability from "../Capability.ts"
 import type * as Enqueue from "../Enqueue.ts"
 import type { Gate } from "../Gate.ts"
+import { fromEnvelope } from "../internal/codecs.ts"
 import type * as Job from "../Job.ts"
 import type * as Middleware from "../Middleware.ts"
 import type * as Task from "../Task.ts"
@@ -296,7 +297,7 @@ export const enqueued = <T extends Task.Any>(
       all.filter(({ item }) => item.envelope.task === task._tag || task.aliases.includes(item.envelope.task)),
       ({ at, item, queue }) => {
         const { due, envelope, group, priority = 0, unique } = item
-        const payload = task.codecs.decodePayload(envelope.payload, envelope.version)
+        const payload = fromEnvelope(task.codecs, envelope)
         return Exit.isFailure(payload)
           ? Effect.die(
             new Error(

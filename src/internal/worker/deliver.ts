@@ -9,6 +9,7 @@ import type { Delivery, Settlement } from "../../Backend.ts"
 import { Died } from "../../Job.ts"
 import type { DeliveryWrap } from "../../Middleware.ts"
 import { type Outcome, toSettlement } from "../../Outcome.ts"
+import { fromEnvelope } from "../codecs.ts"
 import { describe } from "../line.ts"
 import { decide, failed, interrupted } from "./decide.ts"
 import type { Resolved } from "./resolve.ts"
@@ -62,7 +63,7 @@ export const deliver = (options: {
     if (delivery.lostFrom !== undefined && task!.onLost !== "requeue") {
       return interrupted(job, task!, "lost", task!.onLost, Cause.interrupt())
     }
-    const payload = task!.task.codecs.decodePayload(delivery.envelope.payload, delivery.envelope.version)
+    const payload = fromEnvelope(task!.task.codecs, delivery.envelope)
     if (payload._tag === "Failure") return Effect.succeed(undecodable(payload.cause))
     job.payload = payload.value
     job.entered = true

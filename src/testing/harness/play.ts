@@ -14,6 +14,7 @@ import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { Delivery, Settlement } from "../../Backend.ts"
+import { toStored } from "../../internal/codecs.ts"
 import { body } from "../../internal/worker/body.ts"
 import { compose, type Named } from "../../internal/worker/chain.ts"
 import { deliver } from "../../internal/worker/deliver.ts"
@@ -225,13 +226,16 @@ const jsonOf = (payload: unknown): string => JSON.stringify(payload) ?? "null"
 const deliveryOf = (script: Script, task: Task.Any, now: number): Delivery => {
   const { job } = script
   const id = job.id ?? "harness-job"
+  const stored = script.encoded === undefined
+    ? toStored(task.codecs, script.payload)
+    : { payload: script.encoded, headers: undefined }
   return {
     envelope: {
       id,
       task: task._tag,
       version: task.version,
-      payload: script.encoded ?? task.codecs.encodePayload(script.payload),
-      headers: job.headers ?? {},
+      payload: stored.payload,
+      headers: { ...job.headers, ...stored.headers },
       origin: job.origin ?? "user"
     },
     receipt: { id, fence: 1 },
