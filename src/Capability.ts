@@ -287,6 +287,8 @@ export class Cursor extends Context.Service<Cursor, {
     cursor: { readonly queue: string; readonly name: string; readonly from: number | undefined; readonly to: number },
     items: ReadonlyArray<Item>
   ) => Effect.Effect<Advanced, BackendError>
+  /** as if these cursors of the queue had never been set; for names that are used once */
+  readonly forget: (queue: string, names: ReadonlyArray<string>) => Effect.Effect<void, BackendError>
 }>()("windlass/Capability/Cursor") {}
 
 /**

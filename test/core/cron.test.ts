@@ -348,6 +348,7 @@ describe("when something fails", () => {
     Effect.map(Capability.Cursor, (cursor) => {
       const left = [...failures]
       return {
+        forget: cursor.forget,
         get: cursor.get,
         advance: (move, items) =>
           Effect.suspend(() => {

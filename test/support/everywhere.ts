@@ -62,7 +62,8 @@ export const clockAt = (time: string): Effect.Effect<Hands, never, Scope.Scope> 
           const cursor = yield* Capability.Cursor
           return yield* Effect.provideService(on(Cron.launch(...entries)), Capability.Cursor, {
             get: (queue, name) => TestClock.withLive(cursor.get(queue, name)),
-            advance: (move, items) => TestClock.withLive(cursor.advance(move, items))
+            advance: (move, items) => TestClock.withLive(cursor.advance(move, items)),
+            forget: (queue, names) => TestClock.withLive(cursor.forget(queue, names))
           })
         })
     }

@@ -109,6 +109,10 @@ export const cursor = (engine: Engine, publish: Shape["publish"]): Context.Servi
             })
           )
         )
+    }),
+  forget: (queue, names) =>
+    Effect.sync(() => {
+      for (const name of names) engine.cursors.get(queue)?.delete(name)
     })
 })
 

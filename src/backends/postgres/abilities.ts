@@ -52,13 +52,19 @@ export const pause = (engine: Engine): Context.Service.Shape<typeof Capability.P
 
 export const cursor = ({ calls, publish, queues }: Engine): Context.Service.Shape<typeof Capability.Cursor> => {
   const sql = calls.sql("SELECT (SELECT at::float8 FROM {cursor} WHERE queue = $1::int4 AND name = $2::text)")
+  const forget = calls.sql("DELETE FROM {cursor} WHERE queue = $1::int4 AND name = ANY ($2::text[])")
   return {
     get: (name, cursor) =>
       Effect.flatMap(queues.lookUp(name), (queue) =>
         queue === undefined
           ? Effect.undefined
           : Effect.map(calls.one<number | null>("cursor", sql, [number(queue), cursor]), (at) => at ?? undefined)),
-    advance: (cursor, items) => Effect.suspend(() => publish.advance(cursor, items))
+    advance: (cursor, items) => Effect.suspend(() => publish.advance(cursor, items)),
+    forget: (name, cursors) =>
+      Effect.flatMap(queues.lookUp(name), (queue) =>
+        queue === undefined
+          ? Effect.void
+          : Effect.asVoid(calls.run("cursor", forget, [number(queue), cursors])))
   }
 }
 

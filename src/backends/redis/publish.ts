@@ -91,5 +91,9 @@ export const cursor = ({ calls, limits, queues, wake }: Engine): Context.Service
           return { _tag: "Advanced", published: moved[1].map(toPublished) }
         }
       )
-    })
+    }),
+  forget: (queue, names) =>
+    names.length === 0
+      ? Effect.void
+      : Effect.asVoid(calls.send("cursor", "HDEL", calls.keys.key(queue, "cursor"), ...names))
 })

@@ -14,6 +14,7 @@ export const cursor = (engine: Engine, limits: Limits): Context.Service.Shape<ty
   const { connection, queues } = engine
   const read = connection.rows<readonly [number]>("SELECT at FROM cursor WHERE queue = ? AND name = ?")
   const write = connection.statement("INSERT OR REPLACE INTO cursor (queue, name, at) VALUES (?, ?, ?)")
+  const remove = connection.statement("DELETE FROM cursor WHERE queue = ? AND name = ?")
   return {
     get: (queue, name) =>
       connection.peek("cursor", () => {
@@ -30,6 +31,11 @@ export const cursor = (engine: Engine, limits: Limits): Context.Service.Shape<ty
           write.run(number, name, to)
           return { _tag: "Advanced", published: engine.publish(queue, items, false, now) }
         })
+      }),
+    forget: (queue, names) =>
+      connection.write("cursor", () => {
+        const number = queues.find(queue)
+        if (number !== undefined) { for (const name of names) remove.run(number, name) }
       })
   }
 }

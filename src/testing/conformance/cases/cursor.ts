@@ -55,6 +55,26 @@ export const cursor = [
     yield* equal(yield* cursor.get(s.queue, "b"), undefined, "another name")
   }),
 
+  make("cursor/forget", [], "one that is forgotten was never set; the others stand", ["Cursor"], function*() {
+    const cursor = yield* Cursor
+    const s = yield* stage
+    for (const name of ["a", "b", "c"]) {
+      yield* cursor.advance({ queue: s.queue, name, from: undefined, to: 1 }, [])
+    }
+    yield* cursor.advance({ queue: s.other("q"), name: "a", from: undefined, to: 1 }, [])
+    yield* cursor.forget(s.queue, ["a", "b", "never"])
+    yield* cursor.forget(s.other("unheard of"), ["a"])
+    yield* equal(yield* cursor.get(s.queue, "a"), undefined, "the first")
+    yield* equal(yield* cursor.get(s.queue, "b"), undefined, "the second")
+    yield* equal(yield* cursor.get(s.queue, "c"), 1, "one that was not named")
+    yield* equal(yield* cursor.get(s.other("q"), "a"), 1, "its namesake of another queue")
+    yield* equal(
+      yield* cursor.advance({ queue: s.queue, name: "a", from: undefined, to: 7 }, []),
+      { _tag: "Advanced", published: [] },
+      "set anew"
+    )
+  }),
+
   make("cursor/duplicate", [], "a duplicate is answered as one, and the cursor moves all the same", [
     "Cursor",
     "Unique.finished"
