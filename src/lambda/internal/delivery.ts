@@ -1,0 +1,127 @@
+/**
+ * A record as a delivery: its envelope if the message was enqueued by this library, else one that the routes make of it.
+ * What cannot be run is a delivery too, with the outcome that it ends with: observers and delivery middleware see it.
+ */
+import * as Cause from "effect/Cause"
+import * as SchemaAST from "effect/SchemaAST"
+import { createHash } from "node:crypto"
+import type { Delivery, Envelope } from "../../Backend.ts"
+import type { DeadReason, Outcome } from "../../Outcome.ts"
+import type { Record } from "../Lambda.ts"
+import { route, RouteNotFound, type Routes } from "../Routes.ts"
+import { attribute, type Element, queueOf } from "./event.ts"
+import { enqueued } from "./wire.ts"
+
+/** @internal */
+export interface Received {
+  readonly delivery: Delivery
+  /** set when it is over before it begins */
+  readonly refused: Outcome | undefined
+}
+
+/** @internal */
+export const receive = (element: Element, routes: Routes<string> | undefined): Received => {
+  const { group, index, messageId, record } = element
+  const id = messageId ?? `record-${index}`
+  const read = record === undefined
+    ? refuse("undecodable", new Error(`element ${index} of the event is no object`))
+    : readBody(record, id, routes)
+  const sent = time(record, "SentTimestamp")
+  return {
+    refused: "outcome" in read ? read.outcome : undefined,
+    delivery: {
+      envelope: "outcome" in read ? rawEnvelope(id, record) : read.envelope,
+      receipt: { id: "outcome" in read ? id : read.envelope.id, fence: record?.receiptHandle },
+      queue: queueOf(record),
+      attempt: Math.max(1, Math.floor(number(record, "ApproximateReceiveCount") ?? 1)),
+      // counting deliveries that nobody settled is the business of the queue's redrive policy
+      unsettled: 0,
+      lostFrom: undefined,
+      enqueuedAt: sent,
+      scheduledFor: undefined,
+      firstFailedAt: undefined,
+      priority: 0,
+      group,
+      abortRequested: false,
+      keepsResult: false
+    }
+  }
+}
+
+type Read = { readonly envelope: Envelope } | { readonly outcome: Outcome }
+
+const readBody = (record: Partial<Record>, id: string, routes: Routes<string> | undefined): Read => {
+  const { body } = record
+  if (typeof body !== "string") return refuse("undecodable", new Error(`message ${id} has no body`))
+  const sum = typeof record.md5OfBody === "string" ? md5(body) : undefined
+  if (sum !== undefined && sum !== record.md5OfBody!.toLowerCase()) {
+    return refuse(
+      "undecodable",
+      new Error(`the body of message ${id} has the MD5 ${sum}, and its md5OfBody says ${record.md5OfBody}`)
+    )
+  }
+  const own = enqueued(record, body)
+  if (own !== undefined) return { envelope: own }
+  if (routes === undefined) {
+    return refuse(
+      "unknown-task",
+      new Error(`message ${id} was not enqueued by windlass: give the handler routes that say which task takes it`)
+    )
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(body)
+  } catch (error) {
+    return refuse("undecodable", new Error(`the body of message ${id} is no JSON`, { cause: error }))
+  }
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    return refuse("undecodable", new Error(`the body of message ${id} is no JSON object`))
+  }
+  const task = route(routes, json)
+  if (task instanceof RouteNotFound) return refuse("unknown-task", task)
+  const raw = rawEnvelope(id, record)
+  // a task without a payload takes any body: there is nothing in it for it
+  const payload = SchemaAST.isVoid(task.payloadSchema.ast) ? "null" : raw.payload
+  return { envelope: { ...raw, payload, task: task._tag, version: task.version } }
+}
+
+const refuse = (reason: DeadReason, error: Error): Read => ({
+  outcome: { _tag: "Dead", reason, cause: Cause.fail(error), error: error.message, encoded: undefined }
+})
+
+/** the message as it came; its string attributes are the headers */
+const rawEnvelope = (id: string, record: Partial<Record> | undefined): Envelope => ({
+  id,
+  task: "",
+  version: 1,
+  payload: typeof record?.body === "string" ? record.body : "",
+  headers: headersOf(record),
+  origin: "user"
+})
+
+const headersOf = (record: Partial<Record> | undefined): Readonly<{ [name: string]: string }> => {
+  const attributes = record?.messageAttributes
+  if (typeof attributes !== "object" || attributes === null) return {}
+  return Object.fromEntries(
+    Object.entries(attributes).flatMap(([name, attribute]) =>
+      typeof attribute?.stringValue === "string" ? [[name, attribute.stringValue] as const] : []
+    )
+  )
+}
+
+const number = (record: Partial<Record> | undefined, name: string): number | undefined => {
+  const text = record === undefined ? undefined : attribute(record, name)
+  const value = text === undefined ? Number.NaN : Number(text)
+  return Number.isFinite(value) ? value : undefined
+}
+
+const time = number
+
+/** undefined where the platform refuses MD5 (FIPS): then there is nothing to compare with */
+const md5 = (body: string): string | undefined => {
+  try {
+    return createHash("md5").update(body, "utf8").digest("hex")
+  } catch {
+    return undefined
+  }
+}
