@@ -136,6 +136,19 @@ export interface Delivery {
 }
 
 /**
+ * Where a job goes on: what is absent stays as it is. A group goes along to another queue, where it is that queue's.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Destination {
+  readonly queue?: string | undefined
+  readonly priority?: number | undefined
+  /** null: out of its group */
+  readonly group?: string | null | undefined
+}
+
+/**
  * What the backend is told about a delivery, once.
  *
  * - `Complete`: the job is over. Frees its unique key, its group, keeps the result if that was asked for.
@@ -177,6 +190,13 @@ export declare namespace Settlement {
     readonly place: "back" | "front"
     /** one line for the history */
     readonly error: string | undefined
+    /**
+     * `Reroute`: it goes back there instead, in the same step. The place that it leaves goes to the next of its old group;
+     * in another queue or group it is the youngest. A unique key that it holds comes along, unless another job has it
+     * there. A queue that already has a job of this id keeps this one out: it stays where it is. Was it asked to abort,
+     * it goes nowhere
+     */
+    readonly to?: Destination | undefined
   }
   /**
    * @category models

@@ -12,7 +12,7 @@ import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { BackendError, Envelope, Item, Published, Receipt, Settled, Settlement } from "./Backend.ts"
+import type { BackendError, Destination, Envelope, Item, Published, Receipt, Settled, Settlement } from "./Backend.ts"
 
 /**
  * Jobs may be enqueued for later.
@@ -314,6 +314,20 @@ export class DeadLetter extends Context.Service<DeadLetter, {
 }>()("windlass/Capability/DeadLetter") {}
 
 /**
+ * A job that goes back may go to another queue, priority or group, in the same step (`Settlement.Retry.to`).
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class Reroute extends Context.Service<Reroute, {
+  /**
+   * Comes before a settlement that names the destination: makes the queue if the engine needs that, and fails when a job
+   * of `queue` cannot go there (a priority out of range, a queue in another slot of a cluster). Idempotent
+   */
+  readonly prepare: (queue: string, to: Destination) => Effect.Effect<void, BackendError>
+}>()("windlass/Capability/Reroute") {}
+
+/**
  * Every capability but `Transactional`: what the memory backend has.
  *
  * @category models
@@ -333,3 +347,4 @@ export type AllButTransactional =
   | Leader
   | Cursor
   | DeadLetter
+  | Reroute

@@ -9,8 +9,8 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Backend, BackendError, Origin } from "./Backend.ts"
-import type { Inspect } from "./Capability.ts"
+import type { Backend, BackendError, Destination, Origin } from "./Backend.ts"
+import { type Inspect, Reroute } from "./Capability.ts"
 
 /**
  * The facts of a job and of its current attempt. Times are milliseconds since the epoch.
@@ -92,12 +92,13 @@ export const checkpoint: Effect.Effect<void, never, Current> = Effect.flatMap(
 )
 
 /**
- * What {@link progress} and {@link fork} need of the runtime; provided with every job, not for direct use.
+ * What {@link progress}, {@link reroute} and {@link fork} need of the runtime; provided with every job, not for direct use.
  *
  * @internal
  */
 export interface Controls {
   readonly progress: (value: string) => Effect.Effect<void, BackendError>
+  readonly reroute: (to: Destination) => void
   readonly fork: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Fiber.Fiber<A, E>, never, R>
 }
 
@@ -113,6 +114,26 @@ export const controls = (job: Job): Controls => (job as Job & { readonly control
  */
 export const progress = (value: Schema.Json): Effect.Effect<void, BackendError, Current | Backend | Inspect> =>
   Effect.flatMap(Current, (job) => controls(job).progress(JSON.stringify(value)))
+
+/**
+ * If this attempt is followed by another one, that one goes there: to another queue, with another priority, into another
+ * group (`null`: out of its group). Asked again, the later answer counts, field by field. It holds for an attempt that
+ * failed and for one that a `Decide` retries or snoozes; a job that is merely given back (a shutdown, a lost worker, a
+ * closed gate) comes back where it was, and one that has ended goes nowhere. The move is one step with the settlement;
+ * attempts, history and unique key go along.
+ *
+ * Make sure that a worker claims from the queue. Fails when a job cannot go there: a priority out of range, another queue
+ * in a Redis Cluster. Needs {@link Reroute}.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const reroute = (to: Destination): Effect.Effect<void, BackendError, Current | Reroute> =>
+  Effect.flatMap(
+    Current,
+    (job) =>
+      Effect.flatMap(Reroute, ({ prepare }) => Effect.map(prepare(job.queue, to), () => controls(job).reroute(to)))
+  )
 
 /**
  * Forks work that belongs to the job: the attempt is not over before the fiber is. If the fiber fails, the attempt fails

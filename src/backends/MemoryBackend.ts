@@ -112,7 +112,13 @@ const make = (
       Context.add(Capability.Pause, abilities.pause(engine)),
       Context.add(Capability.Leader, abilities.leader()),
       Context.add(Capability.Cursor, abilities.cursor(engine, backend.publish)),
-      Context.add(Capability.DeadLetter, abilities.deadLetter(engine, clock))
+      Context.add(Capability.DeadLetter, abilities.deadLetter(engine, clock)),
+      Context.add(Capability.Reroute, {
+        prepare: (_, to) => {
+          const refused = demand.rerouteRefused(name, posing.rules, to)
+          return refused === undefined ? Effect.void : Effect.fail(refused)
+        }
+      })
     )
   })
 

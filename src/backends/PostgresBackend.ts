@@ -241,7 +241,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Context.add(Capability.Pause, abilities.pause(engine)),
     Context.add(Capability.Leader, leader(engine)),
     Context.add(Capability.Cursor, abilities.cursor(engine)),
-    Context.add(Capability.DeadLetter, abilities.deadLetter(engine, reader))
+    Context.add(Capability.DeadLetter, abilities.deadLetter(engine, reader)),
+    Context.add(Capability.Reroute, abilities.reroute(engine))
   )
 })
 

@@ -15,6 +15,9 @@
  * which is a small script per queue; `Inspect.list` reads the ids of the whole queue and sorts them before it returns the
  * first one.
  *
+ * **Going elsewhere.** `Job.reroute` to another queue is one script over the keys of both. In a cluster they are on two
+ * nodes, so it is refused there; another priority or group is fine.
+ *
  * **Memory.** A waiting job takes about 320 bytes of the server beside its payload, headers and task, with ids of 36
  * characters; a delayed one 30 more, one with a unique key 140 more, the only member of a group 330 more. While it runs it
  * takes 180 more, for its owner and its lease. One that has ended and is kept takes about 750 bytes beside its payload and
@@ -152,7 +155,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const scope = yield* Effect.scope
   const run = Effect.runForkWith(yield* Effect.context())
   const listen = new Listen(calls, wake, cluster, (effect) => void run(Effect.forkIn(effect, scope)))
-  const engine: Engine = { calls, queues: new Queues(calls), wake, listen, limits, retention, lease, poll }
+  const engine: Engine = { calls, queues: new Queues(calls), wake, listen, limits, cluster, retention, lease, poll }
   const reader = new Reader(engine)
   yield* Effect.forkScoped(hear(calls, wake))
   yield* Effect.forkScoped(sweep(engine))
@@ -169,7 +172,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Context.add(Capability.Pause, abilities.pause(engine)),
     Context.add(Capability.Leader, leader(engine)),
     Context.add(Capability.Cursor, cursor(engine)),
-    Context.add(Capability.DeadLetter, abilities.deadLetter(engine, reader))
+    Context.add(Capability.DeadLetter, abilities.deadLetter(engine, reader)),
+    Context.add(Capability.Reroute, abilities.reroute(engine))
   )
 })
 

@@ -145,7 +145,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Context.add(Capability.Pause, abilities.pause(engine)),
     Context.add(Capability.Leader, leader(engine, waits)),
     Context.add(Capability.Cursor, cursor(engine, limits)),
-    Context.add(Capability.DeadLetter, abilities.deadLetter(engine, reader))
+    Context.add(Capability.DeadLetter, abilities.deadLetter(engine, reader)),
+    Context.add(Capability.Reroute, abilities.reroute(name))
   )
 })
 

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { BackendError, type Envelope, type Item, type Limits } from "../../Backend.ts"
+import { BackendError, type Destination, type Envelope, type Item, type Limits } from "../../Backend.ts"
 import type { Rules } from "./profiles.ts"
 
 export const priorities = { min: -32_768, max: 32_767 } as const
@@ -59,6 +59,30 @@ const misspelt = (
     ? "a unique key"
     : undefined
   return name && `${name} that cannot be indexed: up to ${longestName} characters, none of them NUL`
+}
+
+/** why a job cannot go on there, if so */
+export const rerouteRefused = (
+  backend: string,
+  { priorities: { max, min }, texts }: Rules,
+  { group, priority, queue }: Destination
+): BackendError | undefined => {
+  if (priority !== undefined && !(Number.isInteger(priority) && priority >= min && priority <= max)) {
+    return refuse(
+      backend,
+      "reroute",
+      `priority ${priority}: the ${backend} backend takes whole numbers from ${min} to ${max}`
+    )
+  }
+  const bad = texts !== undefined &&
+    [group, queue].some((text) => typeof text === "string" && (text.length > texts.longestName || illFormed.test(text)))
+  return bad
+    ? refuse(
+      backend,
+      "reroute",
+      `a queue or a group that cannot be indexed: up to ${texts.longestName} characters, none NUL`
+    )
+    : undefined
 }
 
 const refuse = (backend: string, operation: string, message: string): BackendError =>

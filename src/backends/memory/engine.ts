@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import type { Delivery, Held, Item, Published, Receipt, Settled, Settlement } from "../../Backend.ts"
+import type { Delivery, Destination, Held, Item, Published, Receipt, Settled, Settlement } from "../../Backend.ts"
 import type { Counts } from "../../Capability.ts"
 import { cancelled, type Ending, endingOf, Listeners } from "./ending.ts"
 import { Heap } from "./heap.ts"
@@ -97,6 +97,7 @@ export class Engine {
       }
       if (job.queue !== last) touched.add(last = job.queue)
       answers.push(this.settleOne(job, settlement, fronts, now))
+      if (job.queue !== last) touched.add(last = job.queue)
     }
     for (const [queue, jobs] of fronts) queue.enterFront(jobs)
     for (const queue of touched) queue.wake()
@@ -237,9 +238,8 @@ export class Engine {
   }
 
   private settleOne(job: Job, settlement: Settlement, fronts: Map<JobQueue, Array<Job>>, now: number): Settled {
-    const { queue } = job
     const attempt = job.spent + 1
-    queue.leaveActive(job)
+    job.queue.leaveActive(job)
     job.unsettled = 0
     job.lostFrom = undefined
     if (settlement._tag !== "Retry" || job.abortRequested) {
@@ -253,6 +253,8 @@ export class Engine {
     if (settlement.error !== undefined) job.error = settlement.error
     job.owner = undefined
     job.claimedAt = undefined
+    if (settlement.to !== undefined) this.reroute(job, settlement.to, now)
+    const { queue } = job
     if (settlement.place === "back") {
       queue.enter(job, now + settlement.after, now)
     } else if (settlement.after > 0) {
@@ -264,6 +266,21 @@ export class Engine {
       else jobs.push(job)
     }
     return "Settled"
+  }
+
+  /** a job that is in no place, before it enters one */
+  private reroute(job: Job, to: Destination, now: number): void {
+    const { group, queue } = job
+    if (to.priority !== undefined) job.priority = to.priority
+    const target = to.queue === undefined ? queue : this.queue(to.queue)
+    const name = to.group === undefined ? group?.name : to.group ?? undefined
+    if (target === queue && name === group?.name) return
+    job.queue = target
+    job.group = name === undefined ? undefined : target.group(name)
+    job.position = 0
+    target.used = true
+    if (group !== undefined) queue.refresh(group)
+    if (target !== queue && job.unique !== undefined) this.keys.moved(job, queue, now)
   }
 
   /** gives jobs whose lease ran out to the next who asks, at the front */

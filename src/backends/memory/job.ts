@@ -31,8 +31,8 @@ export class Job implements Link<Job> {
 
   readonly id: string
   readonly envelope: Envelope
-  readonly queue: JobQueue
-  readonly priority: number
+  queue: JobQueue
+  priority: number
   readonly unique: Uniqueness | undefined
   readonly keepResult: number | undefined
   readonly enqueuedAt: number

@@ -43,6 +43,14 @@ export class Keys {
     if (typeof job.unique!.until !== "object") this.free(job)
   }
 
+  /** the job goes to another queue: what it holds comes along, unless another has it there. A window stays where it is */
+  moved(job: Job, from: JobQueue, now: number): void {
+    const unique = job.unique!
+    if (typeof unique.until === "object" || from.keys.get(unique.key)?.id !== job.id) return
+    from.keys.delete(unique.key)
+    if (this.holder(job.queue, unique) === undefined) this.take(job.queue, unique, job.id, now)
+  }
+
   /** lets go of the windows that are over */
   sweep(now: number): void {
     let hold = this.windows.first()

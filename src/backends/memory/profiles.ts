@@ -38,7 +38,8 @@ const keys = {
   Pause: Capability.Pause,
   Leader: Capability.Leader,
   Cursor: Capability.Cursor,
-  DeadLetter: Capability.DeadLetter
+  DeadLetter: Capability.DeadLetter,
+  Reroute: Capability.Reroute
 }
 
 export type Ability = keyof typeof keys
@@ -76,7 +77,8 @@ const all = [
   "Pause",
   "Leader",
   "Cursor",
-  "DeadLetter"
+  "DeadLetter",
+  "Reroute"
 ] as const satisfies ReadonlyArray<Ability>
 
 export const profiles = {

@@ -9,6 +9,7 @@ import * as Stream from "effect/Stream"
 import type * as Capability from "../../Capability.ts"
 import type { Engine } from "./engine.ts"
 import type { Reader } from "./inspect.ts"
+import { rerouteRefused } from "./limits.ts"
 import { number } from "./params.ts"
 import { topicOf } from "./wake.ts"
 
@@ -35,6 +36,13 @@ export const cancel = (engine: Engine): Context.Service.Shape<typeof Capability.
       )
   }
 }
+
+export const reroute = ({ calls, queues }: Engine): Context.Service.Shape<typeof Capability.Reroute> => ({
+  prepare: (queue, to) => {
+    const refused = rerouteRefused(calls.name, to)
+    return refused === undefined ? Effect.asVoid(queues.awaiting(to.queue ?? queue, to)) : Effect.fail(refused)
+  }
+})
 
 export const pause = (engine: Engine): Context.Service.Shape<typeof Capability.Pause> => {
   const { calls, queues } = engine

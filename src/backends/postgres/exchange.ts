@@ -284,7 +284,13 @@ const toItem = (n: number, { num, token }: Fence, settlement: Settlement): objec
         spent: settlement.attempt === "spent",
         front: settlement.place === "front",
         why: settlement.why,
-        error: text(settlement.error)
+        error: text(settlement.error),
+        ...(settlement.to === undefined ? undefined : {
+          to_queue: text(settlement.to.queue),
+          to_rank: settlement.to.priority === undefined ? undefined : 0 - settlement.to.priority,
+          to_grp: text(settlement.to.group ?? undefined),
+          regroup: settlement.to.group !== undefined
+        })
       }
   }
 }

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { BackendError, Envelope, Item, Limits } from "../../Backend.ts"
+import type { BackendError, Destination, Envelope, Item, Limits } from "../../Backend.ts"
 import { refusal } from "./errors.ts"
 import { isStorable } from "./params.ts"
 
@@ -91,6 +91,30 @@ export const publishRefused = (
     }
   }
   return undefined
+}
+
+/** why a job cannot go on there, if so */
+export const rerouteRefused = (
+  backend: string,
+  { group, priority, queue }: Destination
+): BackendError | undefined => {
+  const bad = [group, queue].find((name) =>
+    typeof name === "string" && (!isStorable(name) || name.length > longestName)
+  )
+  if (bad !== undefined) {
+    return refusal(
+      backend,
+      "reroute",
+      `a queue or a group that PostgreSQL cannot index: up to ${longestName} characters, none of them NUL`
+    )
+  }
+  const fits = priority === undefined ||
+    (Number.isInteger(priority) && priority >= priorities.min && priority <= priorities.max)
+  return fits ? undefined : refusal(
+    backend,
+    "reroute",
+    `priority ${priority}: ${backend} takes whole numbers from ${priorities.min} to ${priorities.max}`
+  )
 }
 
 export const settleRefused = (backend: string, limits: Limits, size: number): BackendError | undefined =>

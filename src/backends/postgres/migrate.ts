@@ -18,6 +18,7 @@ import { groups } from "./sql/groups.ts"
 import { hold } from "./sql/hold.ts"
 import { move } from "./sql/move.ts"
 import { publish } from "./sql/publish.ts"
+import { reroute } from "./sql/reroute.ts"
 import { settle } from "./sql/settle.ts"
 import { tables } from "./sql/tables.ts"
 
@@ -27,7 +28,8 @@ import { tables } from "./sql/tables.ts"
  */
 export const migrations: ReadonlyArray<ReadonlyArray<string>> = [
   [...tables, ...publish, ...groups, ...move, ...settle, ...exchange, ...hold, ...abilities],
-  cursor
+  cursor,
+  reroute
 ]
 
 /** the oldest server that this is written for */

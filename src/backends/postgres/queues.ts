@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type { BackendError, Item } from "../../Backend.ts"
+import type { BackendError, Destination, Item } from "../../Backend.ts"
 import type { Calls } from "./calls.ts"
 import { numbers } from "./params.ts"
 
@@ -61,6 +61,23 @@ export class Queues {
       return known?.used === true && (known.special || !special) && ranks === undefined
         ? Effect.succeed(known.num)
         : this.note(name, true, special, ranks === undefined ? [] : Array.from(ranks))
+    })
+  }
+
+  /** the queue's number, if this process has met it */
+  met(name: string): number | undefined {
+    return this.known.get(name)?.num
+  }
+
+  /** as `ready`, for a queue that is to take a job from another place; which keys it has is not known */
+  awaiting(name: string, { group, priority }: Destination): Effect.Effect<number, BackendError> {
+    return Effect.suspend(() => {
+      const known = this.known.get(name)
+      const rank = priority === undefined || priority === 0 ? 0 : -priority
+      const special = typeof group === "string" || known?.special === true
+      return known?.used === true && known.special === special && known.ranks.has(rank)
+        ? Effect.succeed(known.num)
+        : this.note(name, true, special, [rank])
     })
   }
 

@@ -21,6 +21,8 @@ import { topicOf } from "./wake.ts"
 const dueEvery = 5
 const lostEvery = { fraction: 20, longest: 1_000 }
 
+const none: ReadonlySet<string> = new Set()
+
 /** what a subscription remembers between two claims */
 class Looking {
   readonly floors = new Floors()
@@ -101,21 +103,30 @@ export const make = Effect.fnUntraced(
     const topicsOf = (items: Items) => {
       let work = false
       let results = false
+      let elsewhere: Set<string> | undefined
       for (const [receipt, settlement] of items) {
-        if (settlement._tag === "Retry") work = true
-        else if (fenceOf(receipt)?.plain !== true) work = results = true
+        if (settlement._tag === "Retry") {
+          work = true
+          const to = settlement.to?.queue === undefined ? undefined : engine.queues.met(settlement.to.queue)
+          if (to !== undefined && to !== queue) (elsewhere ??= new Set()).add(topicOf.queue(to))
+        } else if (fenceOf(receipt)?.plain !== true) work = results = true
       }
-      return { work, results }
+      return { work, results, elsewhere: elsewhere ?? none }
     }
     const hintOf = (items: Items, claim: Claim): string | null => {
-      const { results, work } = topicsOf(items)
+      const { elsewhere, results, work } = topicsOf(items)
       // an exchange takes up the work itself
-      const topics = [work && claim.max === 0 ? hints.now(topic) : null, results ? hints.now(topicOf.results) : null]
+      const topics = [
+        work && claim.max === 0 ? hints.now(topic) : null,
+        results ? hints.now(topicOf.results) : null,
+        ...Array.from(elsewhere, (other) => hints.now(other))
+      ]
       return topics.filter((topic) => topic !== null).join() || null
     }
     const tell = (items: Items, claim: Claim) => {
-      const { results, work } = topicsOf(items)
+      const { elsewhere, results, work } = topicsOf(items)
       if (results) wake.signal(topicOf.results)
+      for (const other of elsewhere) wake.signal(other)
       if (!work) return
       // a claim of the same call saw what was settled: only others are to look
       const saw = claim.max > 0 && looking.heard === wake.count(topic)

@@ -11,6 +11,7 @@ import type { BackendError } from "../../Backend.ts"
 import type * as Capability from "../../Capability.ts"
 import type { Engine } from "./engine.ts"
 import type { Reader } from "./inspect.ts"
+import { rerouteRefused } from "./limits.ts"
 import { readable, taskLine } from "./record.ts"
 import { topicOf } from "./wake.ts"
 
@@ -32,6 +33,13 @@ export const cancel = ({ calls, queues, wake }: Engine): Context.Service.Shape<t
         return found.answer
       }
     )
+})
+
+export const reroute = ({ calls, cluster, queues }: Engine): Context.Service.Shape<typeof Capability.Reroute> => ({
+  prepare: (queue, to) => {
+    const refused = rerouteRefused(calls.name, cluster, queue, to)
+    return refused === undefined ? queues.register(to.queue ?? queue) : Effect.fail(refused)
+  }
 })
 
 export const pause = ({ calls, queues, wake }: Engine): Context.Service.Shape<typeof Capability.Pause> => ({

@@ -58,14 +58,20 @@ export class Calls {
     return this.bounded(operation, this.redis.send<A>(command, ...args))
   }
 
-  /** a script of a queue, which gets all keys of the queue and what all scripts need */
+  /**
+   * a script of a queue, which gets all keys of the queue and what all scripts need; where it also moves jobs to other
+   * queues, their keys after those
+   */
   run<A>(
     operation: string,
     name: keyof typeof scripts,
     queue: string,
-    args: ReadonlyArray<string>
+    args: ReadonlyArray<string>,
+    others: ReadonlyArray<string> = []
   ): Effect.Effect<A, BackendError> {
-    return this.eval(operation, scripts[name], this.keys.ofQueue(queue), [
+    const own = this.keys.ofQueue(queue)
+    const keys = others.length === 0 ? own : [...own, ...others.flatMap((other) => this.keys.ofQueue(other))]
+    return this.eval(operation, scripts[name], keys, [
       this.keys.channel,
       queue,
       ...this.common,

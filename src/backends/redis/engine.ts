@@ -21,6 +21,8 @@ export interface Engine {
   readonly wake: Wake
   readonly listen: Listen
   readonly limits: Limits
+  /** one queue is one slot there: a job cannot go to another in one step */
+  readonly cluster: boolean
   readonly retention: Retention
   /** milliseconds */
   readonly lease: number

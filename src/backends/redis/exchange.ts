@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type { BackendError, Delivery, Receipt, Settled, Settlement } from "../../Backend.ts"
+import type { BackendError, Delivery, Destination, Receipt, Settled, Settlement } from "../../Backend.ts"
 import type { Result } from "../../Capability.ts"
 import type { Engine } from "./engine.ts"
 import { whole } from "./limits.ts"
@@ -60,7 +60,8 @@ export const fenceOf = (receipt: Receipt): Fence | undefined => {
 
 const text = (value: string | undefined): string | undefined => value === undefined ? undefined : Record.readable(value)
 
-const other = (id: string, fence: string, settlement: Settlement): object => {
+/** `targets`: the other queues that jobs of the batch go to; the script knows them by their place in it, from 1 */
+const other = (id: string, fence: string, settlement: Settlement, queue: string, targets: Array<string>): object => {
   switch (settlement._tag) {
     case "Complete":
       return {
@@ -89,8 +90,21 @@ const other = (id: string, fence: string, settlement: Settlement): object => {
         after: whole(settlement.after),
         spent: settlement.attempt === "spent",
         front: settlement.place === "front",
-        error: text(settlement.error)
+        error: text(settlement.error),
+        to: settlement.to === undefined ? undefined : destination(settlement.to, queue, targets)
       }
+  }
+}
+
+const destination = (to: Destination, queue: string, targets: Array<string>): object => {
+  const target = to.queue === undefined || to.queue === queue ? undefined : to.queue
+  if (target !== undefined && !targets.includes(target)) targets.push(target)
+  return {
+    i: target === undefined ? 0 : targets.indexOf(target) + 1,
+    q: target,
+    r: to.priority === undefined ? undefined : 0 - to.priority,
+    g: text(to.group ?? undefined),
+    rg: to.group !== undefined
   }
 }
 
@@ -98,6 +112,7 @@ const other = (id: string, fence: string, settlement: Settlement): object => {
 class Batch {
   readonly successes: Array<number> = []
   readonly others: Array<number> = []
+  readonly targets: Array<string> = []
   private readonly fences: Array<string> = []
   private readonly json: Array<object> = []
 
@@ -107,7 +122,7 @@ class Batch {
       this.fences.push(id, fence.token)
     } else {
       this.others.push(i)
-      this.json.push(other(id, fence.token, settlement))
+      this.json.push(other(id, fence.token, settlement, fence.queue, this.targets))
     }
   }
 
@@ -181,7 +196,7 @@ export const exchange = (
 
     const call = (name: string, batch: Batch, claim: number) =>
       Effect.map(
-        calls.run<Reply>(operation, "exchange", name, batch.args(worker, claim, calls.until)),
+        calls.run<Reply>(operation, "exchange", name, batch.args(worker, claim, calls.until), batch.targets),
         (reply) => {
           const [lost, others, , , , now] = reply
           if (now !== undefined) calls.clockSeen(now)
@@ -194,6 +209,7 @@ export const exchange = (
             if (result !== undefined) wake.ended(id, result)
           }
           if (batch.others.length > 0) wake.signal(topicOf.queue(name))
+          for (const target of batch.targets) wake.signal(topicOf.queue(target))
           return reply
         }
       )

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Buffer } from "node:buffer"
-import type { BackendError, Envelope, Item, Limits } from "../../Backend.ts"
+import type { BackendError, Destination, Envelope, Item, Limits } from "../../Backend.ts"
 import { refusal } from "./errors.ts"
 
 export const priorities = { min: -32_768, max: 32_767 } as const
@@ -75,6 +75,30 @@ export const publishRefused = (
     }
   }
   return undefined
+}
+
+/** why a job of that queue cannot go on there, if so */
+export const rerouteRefused = (
+  backend: string,
+  cluster: boolean,
+  from: string,
+  { priority, queue }: Destination
+): BackendError | undefined => {
+  if (cluster && queue !== undefined && queue !== from) {
+    return refusal(
+      backend,
+      "reroute",
+      `from queue "${from}" to "${queue}": their keys are on two nodes of the cluster, and no script reaches both. Change ` +
+        `the priority or the group, or enqueue a job of the other queue`
+    )
+  }
+  const fits = priority === undefined ||
+    (Number.isInteger(priority) && priority >= priorities.min && priority <= priorities.max)
+  return fits ? undefined : refusal(
+    backend,
+    "reroute",
+    `priority ${priority}: ${backend} takes whole numbers from ${priorities.min} to ${priorities.max}`
+  )
 }
 
 export const settleRefused = (backend: string, limits: Limits, size: number): BackendError | undefined =>

@@ -13,6 +13,7 @@ import * as Leader from "./lua/leader.ts"
 import * as Operations from "./lua/operations.ts"
 import { place } from "./lua/place.ts"
 import { advance, publish, publishAll } from "./lua/publish.ts"
+import { reroute } from "./lua/reroute.ts"
 
 export interface Script {
   readonly lua: string
@@ -30,11 +31,11 @@ const whole = [base, place, keys, ending]
 export const scripts = {
   publish: script(...whole, publish, publishAll),
   advance: script(...whole, publish, advance),
-  exchange: script(...whole, Exchange.settle, Exchange.claim, Exchange.exchange),
+  exchange: script(...whole, reroute, Exchange.settle, Exchange.claim, Exchange.exchange),
   extend: script(base, Operations.extend),
   cancel: script(...whole, Operations.cancel),
   pause: script(base, Operations.pause),
-  progress: script(...whole, Exchange.settle, Operations.progress),
+  progress: script(...whole, reroute, Exchange.settle, Operations.progress),
   revive: script(...whole, Operations.revive),
   deadPage: script(...whole, Operations.deadPage),
   youngestDead: script(base, Operations.youngestDead),

@@ -11,6 +11,7 @@ import type { BackendError } from "../../Backend.ts"
 import type * as Capability from "../../Capability.ts"
 import type { Engine } from "./engine.ts"
 import type { Reader } from "./inspect.ts"
+import { rerouteRefused } from "./limits.ts"
 import { type Answer, until, type Waits } from "./waiting.ts"
 import { Wake } from "./wake.ts"
 
@@ -57,6 +58,13 @@ export const results = (engine: Engine, waits: Waits): Context.Service.Shape<typ
 
 export const cancel = (engine: Engine): Context.Service.Shape<typeof Capability.Cancel> => ({
   request: (id) => engine.connection.write("cancel", (now) => engine.cancel(id, now))
+})
+
+export const reroute = (name: string): Context.Service.Shape<typeof Capability.Reroute> => ({
+  prepare: (_, to) => {
+    const refused = rerouteRefused(name, to)
+    return refused === undefined ? Effect.void : Effect.fail(refused)
+  }
 })
 
 export const pause = (engine: Engine): Context.Service.Shape<typeof Capability.Pause> => ({

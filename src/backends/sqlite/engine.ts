@@ -61,7 +61,11 @@ export class Engine {
       lease: settings.lease,
       keepsSuccesses: !end.forgetsSuccesses
     })
-    this.settling = new Settle(connection, { jobs, groups, place, history, end }, settings.lease)
+    this.settling = new Settle(
+      connection,
+      { jobs, groups, keys, queues: this.queues, place, history, end },
+      settings.lease
+    )
     this.publishing = new Publish(connection, { sequence, jobs, keys, place, end })
     this.redrive = new Redrive(connection, { jobs, keys, place, history, end })
     this.activeJob = connection.rows("SELECT num FROM active WHERE num = ?")

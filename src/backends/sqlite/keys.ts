@@ -46,6 +46,22 @@ export class Keys {
     this.remove.run(queue, key, num)
   }
 
+  /** what a job holds comes along to another queue, unless another has it there. A window stays where it is */
+  move(
+    { id, num, queue, ukey, until }: {
+      readonly id: string
+      readonly num: number
+      readonly queue: number
+      readonly ukey: string | null
+      readonly until: Until | null
+    },
+    to: number,
+    now: number
+  ): void {
+    if (ukey === null || until === null || until === "window" || this.remove.run(queue, ukey, num).changes === 0) return
+    if (this.holder(to, ukey, now) === undefined) this.take(to, { key: ukey, until }, num, id, now)
+  }
+
   /** forgets up to so many windows that are over; returns how many */
   sweep(now: number, max: number): number {
     return Number(this.removeExpired.run(now, max).changes)

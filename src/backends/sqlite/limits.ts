@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Buffer } from "node:buffer"
-import type { BackendError, Envelope, Item, Limits } from "../../Backend.ts"
+import type { BackendError, Destination, Envelope, Item, Limits } from "../../Backend.ts"
 import { refusal } from "./errors.ts"
 
 export const priorities = { min: -32_768, max: 32_767 } as const
@@ -86,6 +86,16 @@ export const publishRefused = (
   }
   return undefined
 }
+
+/** why a job cannot go on there, if so */
+export const rerouteRefused = (backend: string, { priority }: Destination): BackendError | undefined =>
+  priority === undefined || isWhole(priority, priorities.min, priorities.max)
+    ? undefined
+    : refusal(
+      backend,
+      "reroute",
+      `priority ${priority}: ${backend} takes whole numbers from ${priorities.min} to ${priorities.max}`
+    )
 
 export const settleRefused = (backend: string, limits: Limits, size: number): BackendError | undefined =>
   size <= limits.settleBatch

@@ -5,21 +5,25 @@
  * @since 0.1.0
  */
 import type { StatementSync } from "node:sqlite"
-import type { Held, Receipt, Settled, Settlement } from "../../Backend.ts"
+import type { Destination, Held, Receipt, Settled, Settlement } from "../../Backend.ts"
 import type { Fence } from "./claim.ts"
 import type { Connection, Records, Rows } from "./connection.ts"
 import { type End, endingOf, type Runner } from "./end.ts"
 import type { Groups } from "./groups.ts"
 import type { History } from "./history.ts"
+import type { Keys } from "./keys.ts"
 import { later } from "./limits.ts"
 import type { Live, LiveJobs } from "./live.ts"
 import type { Place } from "./place.ts"
+import type { Queues } from "./queues.ts"
 
 type Items = ReadonlyArray<readonly [Receipt, Settlement]>
 
 export class Settle {
   private readonly jobs: LiveJobs
   private readonly groups: Groups
+  private readonly keys: Keys
+  private readonly queues: Queues
   private readonly place: Place
   private readonly history: History
   private readonly end: End
@@ -28,6 +32,7 @@ export class Settle {
   private readonly dropMany: Rows<readonly [number]>
   private readonly forgetMany: StatementSync
   private readonly back: StatementSync
+  private readonly rewrite: StatementSync
   private readonly prolong: StatementSync
   private readonly aborted: Rows<readonly [number]>
   private readonly setProgress: StatementSync
@@ -37,6 +42,8 @@ export class Settle {
     parts: {
       readonly jobs: LiveJobs
       readonly groups: Groups
+      readonly keys: Keys
+      readonly queues: Queues
       readonly place: Place
       readonly history: History
       readonly end: End
@@ -45,6 +52,8 @@ export class Settle {
   ) {
     this.jobs = parts.jobs
     this.groups = parts.groups
+    this.keys = parts.keys
+    this.queues = parts.queues
     this.place = parts.place
     this.history = parts.history
     this.end = parts.end
@@ -58,6 +67,7 @@ export class Settle {
       `UPDATE job SET spent = ?, unsettled = 0, lost_worker = NULL, lost_claimed = NULL, first_failed = ?, error = ?,
          events = ? WHERE num = ?`
     )
+    this.rewrite = connection.statement("UPDATE job SET queue = ?, rank = ?, grp = ?, pos = ? WHERE num = ?")
     this.prolong = connection.statement("UPDATE active SET lease = ? WHERE num = ? AND fence = ?")
     this.aborted = connection.rows("SELECT num FROM job WHERE abort = 1")
     this.setProgress = connection.statement(
@@ -161,10 +171,28 @@ export class Settle {
     )
     const due = later(now, settlement.after)
     const waits = due > now
-    if (settlement.place === "back") this.place.enterBack(job, waits ? due : null)
-    else if (waits) this.place.enterFrontLater(job, due)
-    else front.push(job)
+    const goesOn = settlement.to === undefined ? job : this.reroute(job, settlement.to, now)
+    touched.add(goesOn.queue)
+    if (settlement.place === "back") this.place.enterBack(goesOn, waits ? due : null)
+    else if (waits) this.place.enterFrontLater(goesOn, due)
+    else front.push(goesOn)
     return "Settled"
+  }
+
+  /** a job that is in no place, before it enters one */
+  private reroute(job: Live, to: Destination, now: number): Live {
+    const queue = to.queue === undefined ? job.queue : this.queues.number(to.queue)
+    const grp = to.group === undefined ? job.grp : to.group
+    const rank = to.priority === undefined ? job.rank : -to.priority
+    const moved = queue !== job.queue || grp !== job.grp
+    const pos = moved ? this.place.last() : job.pos
+    this.rewrite.run(queue, rank, grp, pos, job.num)
+    if (moved && job.grp !== null) this.groups.refresh(job.queue, job.grp)
+    if (queue !== job.queue) {
+      this.queues.use(queue)
+      this.keys.move(job, queue, now)
+    }
+    return { ...job, queue, rank, grp, pos }
   }
 }
 

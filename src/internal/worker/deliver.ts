@@ -78,14 +78,15 @@ export const deliver = (options: {
     })
   }
   if (options.wraps.length === 0) {
-    return (job) => Effect.map(inner(job, job.delivery), (outcome) => ({ outcome, settlement: toSettlement(outcome) }))
+    return (job) =>
+      Effect.map(inner(job, job.delivery), (outcome) => ({ outcome, settlement: settlementOf(job, outcome) }))
   }
   return (job) =>
     Effect.suspend(() => {
       let last: Delivered | undefined
       const core = (delivery: Delivery) =>
         Effect.map(inner(job, delivery), (outcome) => {
-          last = { outcome, settlement: toSettlement(outcome) }
+          last = { outcome, settlement: settlementOf(job, outcome) }
           return last.settlement
         })
       const chain = options.wraps.reduceRight(
@@ -100,7 +101,7 @@ export const deliver = (options: {
           return job.cut && last === undefined && task !== undefined && settlement._tag === "Complete"
             ? Effect.map(
               decide(job, task, Exit.interrupt()),
-              (outcome) => ({ outcome, settlement: toSettlement(outcome) })
+              (outcome) => ({ outcome, settlement: settlementOf(job, outcome) })
             )
             : Effect.succeed(elected(job, settlement, last))
         },
@@ -114,11 +115,20 @@ export const deliver = (options: {
               : job.asked && Cause.hasInterruptsOnly(cause)
               ? decide(job, task, Exit.failCause(cause))
               : failed(job, task, cause, new Died({ defect: Cause.squash(cause) })),
-            (outcome) => ({ outcome, settlement: toSettlement(outcome) })
+            (outcome) => ({ outcome, settlement: settlementOf(job, outcome) })
           )
         }
       })
     })
+}
+
+/** What the job asked about its next attempt goes with the settlement that leads to one: not with a job given back. */
+const settlementOf = (job: Run, outcome: Outcome): Settlement => {
+  const settlement = toSettlement(outcome)
+  return job.to !== undefined && settlement._tag === "Retry" &&
+      (settlement.attempt === "spent" || settlement.why === "snoozed")
+    ? { ...settlement, to: job.to }
+    : settlement
 }
 
 /** A delivery middleware may elect another settlement, but it cannot call a run that was cut short a success (L13). */

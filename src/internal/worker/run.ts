@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type { Delivery, Receipt } from "../../Backend.ts"
+import type { Delivery, Destination, Receipt } from "../../Backend.ts"
 import type { Controls, Job } from "../../Job.ts"
 import type { Outcome } from "../../Outcome.ts"
 import { Forks } from "./forks.ts"
@@ -43,6 +43,8 @@ export class Run implements Job {
   inBody = false
   /** the last typed failure that a boundary of the chain saw, before releases could turn it into a defect (L3) */
   failure: Cause.Fail<unknown> | undefined = undefined
+  /** where the next attempt goes, if there is one */
+  to: Destination | undefined = undefined
   /** the chain outlived its limit: no longer renewed, never settled */
   stuck = false
   /** when the time of a hand-out without a lease is over, milliseconds since the epoch */
@@ -132,6 +134,10 @@ export class Run implements Job {
   get controls(): Controls {
     return {
       progress: (value) => this.progressTo(this.receipt, value),
+      reroute: (to) => {
+        const asked = Object.entries(to).filter(([, value]) => value !== undefined)
+        this.to = { ...this.to, ...Object.fromEntries(asked) }
+      },
       // a middleware's fork is a plain child of the attempt's fiber: it ends with the attempt
       fork: (effect) =>
         this.inBody

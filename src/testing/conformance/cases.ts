@@ -17,6 +17,7 @@ import { load } from "./cases/load.ts"
 import { order } from "./cases/order.ts"
 import { pause } from "./cases/pause.ts"
 import { random } from "./cases/random.ts"
+import { reroute } from "./cases/reroute.ts"
 import { results } from "./cases/results.ts"
 import { transactional } from "./cases/transactional.ts"
 import { unique } from "./cases/unique.ts"
@@ -39,6 +40,7 @@ export const all: ReadonlyArray<Case> = [
   ...deadLetter,
   ...leader,
   ...cursor,
+  ...reroute,
   ...transactional,
   ...load,
   ...random

@@ -72,7 +72,8 @@ export const capabilities = {
   Pause: Capability.Pause,
   Leader: Capability.Leader,
   Cursor: Capability.Cursor,
-  DeadLetter: Capability.DeadLetter
+  DeadLetter: Capability.DeadLetter,
+  Reroute: Capability.Reroute
 } as const
 
 /**

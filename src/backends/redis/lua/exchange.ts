@@ -71,6 +71,12 @@ local function settleOne(item, front)
   if item.why == 'failed' and not state.ff then state.ff = NOW end
   state.err = item.error or state.err
   local due = item.after > 0 and later(item.after) or nil
+  local to = item.to
+  if to and to.i > 0 and not isTaken(to, item.id) then
+    moveAway(job, to, due, item.front)
+    return 'Settled'
+  end
+  if to then regroup(job, to) end
   if item.front then
     front[#front + 1] = { job = job, due = due }
   else
