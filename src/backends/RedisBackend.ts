@@ -9,7 +9,8 @@
  *
  * **Connections.** All calls share the service's connection; waiting for work blocks a reserved one (one per process, in a
  * cluster one per queue that is waited for), and hints come through one subscription to the channel `{prefix}:hints`. The
- * client must know the node of a key: `NodeRedis` speaks to one server, which is enough for a primary with replicas.
+ * client must know the node of a key: `NodeRedis` speaks to one server, which is enough for a primary with replicas; for a
+ * cluster of several nodes there is `windlass/backends/RedisCluster`.
  *
  * **Ids** are unique within a queue. Cancelling, looking at and awaiting a job ask each queue of the prefix for its id,
  * which is a small script per queue; `Inspect.list` reads the ids of the whole queue and sorts them before it returns the

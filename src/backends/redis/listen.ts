@@ -120,6 +120,8 @@ export class Listen {
         }
       )
     })
+    // in a cluster it waits for one queue, so there is never another one to wait for
+    if (this.cluster) return Effect.forever(once)
     return Effect.andThen(
       Effect.map(connection.send<number>("CLIENT", "ID"), (id) => void (post.client = String(id))),
       Effect.forever(once)
