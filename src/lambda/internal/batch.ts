@@ -3,8 +3,8 @@
  * run said so: whatever else happens to it, or to the fiber that was to run it, it is reported.
  */
 import * as Effect from "effect/Effect"
-import type { Order } from "../Lambda.ts"
 import type { Element } from "./event.ts"
+import type { Order } from "./model.ts"
 
 /** The elements that are to be reported, in the order of the event. `run` says whether an element is done. @internal */
 export const runBatch = (

@@ -7,9 +7,9 @@ import * as SchemaAST from "effect/SchemaAST"
 import { createHash } from "node:crypto"
 import type { Delivery, Envelope } from "../../Backend.ts"
 import type { DeadReason, Outcome } from "../../Outcome.ts"
-import type { Record } from "../Lambda.ts"
 import { route, RouteNotFound, type Routes } from "../Routes.ts"
 import { attribute, type Element, queueOf } from "./event.ts"
+import type { Record } from "./model.ts"
 import { enqueued } from "./wire.ts"
 
 /** @internal */

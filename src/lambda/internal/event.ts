@@ -2,7 +2,7 @@
  * What SQS, EventBridge Pipes or a test hands to the function, told apart with care: nothing that comes from outside is
  * believed to have the shape that it should have.
  */
-import type { Record } from "../Lambda.ts"
+import type { Record } from "./model.ts"
 
 /** One element of the event. `record` is undefined when it is no object at all. @internal */
 export interface Element {

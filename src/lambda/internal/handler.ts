@@ -10,8 +10,9 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as direct from "../../internal/worker/direct.ts"
 import type * as TaskGroup from "../../TaskGroup.ts"
 import * as Worker from "../../Worker.ts"
-import type { Handler, InvocationContext, Options } from "../Lambda.ts"
+import type { Handler, Options } from "../Lambda.ts"
 import { invoke } from "./invoke.ts"
+import type { InvocationContext } from "./model.ts"
 import { forget, listen } from "./sigterm.ts"
 
 /** @internal */

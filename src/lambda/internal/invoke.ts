@@ -6,18 +6,11 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Settlement } from "../../Backend.ts"
 import type { Direct, How } from "../../internal/worker/direct.ts"
-import {
-  BatchFailed,
-  type BatchResponse,
-  Current,
-  InvalidEvent,
-  type Invocation,
-  type Options,
-  unknownIdentifier
-} from "../Lambda.ts"
+import type { Options } from "../Lambda.ts"
 import { runBatch } from "./batch.ts"
 import { receive } from "./delivery.ts"
 import { type Element, elementsOf, isFifo } from "./event.ts"
+import { BatchFailed, type BatchResponse, Current, InvalidEvent, type Invocation, unknownIdentifier } from "./model.ts"
 
 type AnyOptions = Options<string, any, unknown, unknown>
 
