@@ -43,6 +43,8 @@ export interface Routes<out Names extends string> {
   readonly key: string
   /** by the value of that field, every spelling that is taken */
   readonly entries: ReadonlyMap<string, Task.Any | Routes<string>>
+  /** the values as they were written, without other spellings of them */
+  readonly known: ReadonlyArray<string>
   readonly otherwise: Task.Any | undefined
 }
 
@@ -114,6 +116,7 @@ export const make = <
   const invalid = (message: string) => new InvalidRoutes({ key, message: `routes by ${key}: ${message}` })
   if (key === "") throw new InvalidRoutes({ key, message: "routes need the name of a field: key is empty" })
   const entries = new Map<string, Target>()
+  const known: Array<string> = []
   const add = (value: string, target: Target) => {
     const other = entries.get(value)
     if (other !== undefined && other !== target) {
@@ -126,6 +129,7 @@ export const make = <
   for (const task of tasks) {
     if (!Task.isTask(task)) throw invalid(`an entry of tasks is no task (${typeof task})`)
     for (const name of [task._tag, ...task.aliases]) {
+      known.push(name)
       for (const spelling of names === "flexible" ? spellings(name) : [name]) add(spelling, task)
     }
   }
@@ -133,10 +137,11 @@ export const make = <
     if (!Task.isTask(target) && !isRoutes(target)) throw invalid(`the route of "${value}" is no task and no routes`)
     // one value in both ways is a mistake also when both lead to the same task
     if (entries.has(value)) throw invalid(`the value "${value}" is taken twice, by tasks and by values: name it once`)
+    known.push(value)
     add(value, target)
   }
   if (entries.size === 0 && otherwise === undefined) throw invalid("there is no route and no otherwise")
-  return { [TypeId]: undefined as never, key, entries, otherwise }
+  return { [TypeId]: undefined as never, key, entries, known: Object.freeze(known.sort()), otherwise }
 }
 
 /**
@@ -191,7 +196,7 @@ const fieldOf = (body: unknown, key: string): string | undefined => {
 }
 
 const notFound = (routes: Routes<string>, value: string | undefined): RouteNotFound => {
-  const known = Array.from(routes.entries.keys()).sort()
+  const { known } = routes
   const says = value === undefined ? `the message has no usable field "${routes.key}"` : `no route takes "${value}"`
   return new RouteNotFound({
     key: routes.key,

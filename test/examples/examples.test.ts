@@ -80,6 +80,35 @@ describe("examples", () => {
     ])
   })
 
+  it("11 a Lambda function: the middleware of the FastSQS guide, standard and FIFO batches", () => {
+    const ran = (id: string, order: string, amount: number) => [
+      `${id} takes a slot`,
+      `processing order ${order} of ${amount} for acme`,
+      `${id} gives it back`,
+      `${id} ok in <n> ms`
+    ]
+    const failed = (id: string, why: string) => [
+      `${id} takes a slot`,
+      `${id} gives it back`,
+      `${id} failed in <n> ms`,
+      `audit: ${id}, attempt 1: failed, ${why}`
+    ]
+    const answer = (...ids: ReadonlyArray<string>) =>
+      `=> ${JSON.stringify({ batchItemFailures: ids.map((itemIdentifier) => ({ itemIdentifier })) })}`
+    return prints("examples/11-lambda/main.ts", [
+      ...ran("message-1", "1", 5),
+      answer(),
+      ...failed("message-2", "OutOfStock: nothing left for order 2"),
+      ...failed("message-3", "MissingTenant"),
+      "audit: message-4, attempt 1: unknown-task, routes by type: no route takes \"unheard_of\"; " +
+      "known are OrderCreated. Add a route, or an otherwise",
+      answer("message-2", "message-3", "message-4"),
+      ...failed("message-5", "OutOfStock: nothing left for order 5"),
+      ...ran("message-7", "7", 2),
+      answer("message-5", "message-6")
+    ])
+  })
+
   it("05 two processes: one worker is stopped half-way, the next does the rest", () =>
     prints("examples/05-two-processes/main.ts", [
       "enqueued 40",
