@@ -30,6 +30,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { type BackgroundTasks, BackgroundTasksFailed, type Report, Supervisor } from "./BackgroundTasks.ts"
+import { nameOf } from "./internal/pass.ts"
 
 /**
  * A reply, read to its end, and what became of its background work: undefined if the request never came to the
@@ -101,7 +102,7 @@ const make = (http: HttpClient.HttpClient, supervisor: Supervisor["Service"]): T
 
 const failed = ({ failures, request }: Report): BackgroundTasksFailed =>
   new BackgroundTasksFailed({
-    message: `background work of ${request.method} ${request.originalUrl} failed after the reply: ${
+    message: `background work of ${nameOf(request)} failed after the reply: ${
       failures.map(({ cause, task }) => `${task} (${String(Cause.squash(cause))})`).join(", ")
     }`,
     failures

@@ -33,6 +33,19 @@ export const hearing = () => {
   }
 }
 
+/** a logger and a reporter that die */
+export const broken = Layer.mergeAll(
+  Logger.layer([Logger.make(() => {
+    throw new Error("the logger died")
+  })]),
+  Reporter.layer([{
+    "~effect/ErrorReporter": "~effect/ErrorReporter",
+    report: () => {
+      throw new Error("the reporter died")
+    }
+  }])
+)
+
 /** an app on a port of its own */
 export const served = <A, E, R>(app: Layer.Layer<A, E, R>) =>
   HttpRouter.serve(app, { disableListenLog: true, disableLogger: true }).pipe(

@@ -41,6 +41,9 @@ export const isClientGone = (exit: Exit.Exit<unknown, unknown>): boolean =>
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
   && exit.cause.reasons.some((reason) => reason.annotations.has(ClientAbort.key))
 
+/** how logs call a request: without its query, which may hold what nobody should read */
+export const nameOf = (request: HttpServerRequest): string => `${request.method} ${request.url.split(/[?#]/)[0]}`
+
 export class Pass {
   phase: "handling" | "waiting" | "running" | "ended" = "handling"
   /** resources of the request, open for its tasks and closed after them */
@@ -65,7 +68,7 @@ export class Pass {
   }
 
   get name(): string {
-    return `${this.request.method} ${this.request.originalUrl}`
+    return nameOf(this.request)
   }
 
   get await(): Effect.Effect<void> {
