@@ -42,6 +42,7 @@ export {
   type Order,
   type Received,
   type Record,
+  type SystemAttributes,
   unknownIdentifier
 } from "./internal/model.ts"
 

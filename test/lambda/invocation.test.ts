@@ -330,7 +330,7 @@ describe("what a job sees", () => {
     assert.strictEqual(seen.length, 3)
     for (const now of seen) {
       assert.strictEqual(now?.record.messageId, "a")
-      assert.strictEqual(now?.record.attributes?.["SenderId"], "AIDAEXAMPLE")
+      assert.strictEqual(now?.record.attributes?.SenderId, "AIDAEXAMPLE")
       assert.strictEqual(now?.event, event)
       assert.isString(now?.context.awsRequestId)
     }

@@ -13,12 +13,29 @@ export interface Record {
   readonly messageId: string
   readonly receiptHandle: string
   readonly body: string
-  readonly attributes: { readonly [name: string]: string | undefined }
+  readonly attributes: SystemAttributes
   readonly messageAttributes: {
     readonly [name: string]: { readonly stringValue?: string | undefined; readonly dataType: string }
   }
   readonly md5OfBody: string
   readonly eventSourceARN: string
+}
+
+/**
+ * What SQS itself knows of a message. Numbers and times come as text.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SystemAttributes {
+  readonly ApproximateReceiveCount?: string | undefined
+  readonly ApproximateFirstReceiveTimestamp?: string | undefined
+  readonly SentTimestamp?: string | undefined
+  readonly SenderId?: string | undefined
+  readonly MessageGroupId?: string | undefined
+  readonly MessageDeduplicationId?: string | undefined
+  readonly SequenceNumber?: string | undefined
+  readonly AWSTraceHeader?: string | undefined
 }
 
 /**
