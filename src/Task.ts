@@ -317,6 +317,41 @@ export const make = <
   internal.makeShared(name, options, { middleware: [], scopes: [], settings: {} }) as never
 
 /**
+ * The methods of `T` that put jobs into the queue, for payloads of which the fields `K` may be left out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Preset<T extends Any, K extends PropertyKey> {
+  readonly enqueue: (rest: Rest<T, K>) => ReturnType<T extends { enqueue: infer F extends Method } ? F : never>
+  readonly enqueueMany: (
+    rests: Iterable<Rest<T, K>>
+  ) => ReturnType<T extends { enqueueMany: infer F extends Method } ? F : never>
+  readonly execute: (rest: Rest<T, K>) => ReturnType<T extends { execute: infer F extends Method } ? F : never>
+}
+
+type Method = (payload: any) => unknown
+type Input<T> = T extends { readonly payloadSchema: infer P extends Schema.Top } ? P["~type.make.in"] : never
+type Rest<T, K extends PropertyKey> =
+  & Omit<Input<T>, K>
+  & { readonly [F in K & keyof Input<T>]?: Input<T>[F] }
+
+/**
+ * A task with a part of its payload chosen already: what is enqueued says the rest, and where both name a field the rest
+ * wins. Options come after, as they do on the task.
+ *
+ * ```ts
+ * const Greet = Task.preset(SendEmail, { subject: "hi" })
+ * yield* Greet.enqueue({ to }).pipe(Enqueue.delay("1 minute"))
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const preset = <T extends Any, K extends keyof Input<T>>(task: T, fields: Pick<Input<T>, K>): Preset<T, K> =>
+  internal.preset(task, fields) as never
+
+/**
  * The errors that a job of this task can end with, its middleware's included.
  *
  * @category type facts

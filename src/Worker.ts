@@ -22,6 +22,7 @@ import * as Stream from "effect/Stream"
 import type { Backend, BackendError } from "./Backend.ts"
 import type * as Cron from "./Cron.ts"
 import type { Gate } from "./Gate.ts"
+import { CurrentDefaults, given } from "./internal/worker/defaults.ts"
 import * as description from "./internal/worker/describe.ts"
 import type * as happened from "./internal/worker/events.ts"
 import { runMain } from "./internal/worker/main.ts"
@@ -246,9 +247,31 @@ export const layerConfig = <
     Effect.flatMap(Config.unwrap(settings), (configured) => make(group, { ...options, ...given(configured) }, invalid))
   ) as never
 
-/** A setting that the configuration leaves open is no setting: the one of `options` stays. */
-const given = (settings: Settings): Settings =>
-  Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined))
+/**
+ * What the workers of a program share. What a worker's options or its configuration say replaces it, setting by setting: a
+ * list is replaced, never extended. The list of the defaults is outermost as a worker's own is, and its needs are those of
+ * this layer. Given twice, the inner layer's settings win.
+ *
+ * ```ts
+ * const Defaults = Worker.defaults({ concurrency: 50, middleware: [Logging.observer()] })
+ * Worker.layer(App, { concurrency: 5 }).pipe(Layer.provide([SendEmailLive, Defaults]))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const defaults = <const Ms extends ReadonlyArray<Middleware.ForWorker> = readonly []>(
+  settings: Omit<Settings, "id"> & Pick<Options<Ms>, "middleware">
+): Layer.Layer<never, never, Middleware.RequiresOfWorker<Ms[number]>> =>
+  Layer.effectContext(
+    Effect.contextWith((context: Context.Context<never>) =>
+      Effect.succeed(Context.make(CurrentDefaults, {
+        ...Context.get(context, CurrentDefaults),
+        ...given(settings),
+        ...(settings.middleware === undefined ? {} : { context })
+      }))
+    )
+  ) as never
 
 // ----------------------------------------------------------------------------------------------------------- accessors
 

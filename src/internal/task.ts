@@ -145,6 +145,16 @@ const Proto = {
   }
 }
 
+/** The three ways into the queue, for what is left of a payload. @internal */
+export const preset = (task: Any, fields: object) => {
+  const whole = (rest: object) => ({ ...fields, ...rest })
+  return {
+    enqueue: (rest: object) => Proto.enqueue.call(task, whole(rest)),
+    enqueueMany: (rests: Iterable<object>) => Proto.enqueueMany.call(task, Array.from(rests, whole)),
+    execute: (rest: object) => Proto.execute.call(task, whole(rest))
+  }
+}
+
 const fieldsOf = (task: Any): Omit<Any, typeof TypeId> => ({
   _tag: task._tag,
   version: task.version,

@@ -70,6 +70,7 @@ const sayAgain = (worker: State, lane: Lane, e: Ended): void => {
 }
 
 const release = (worker: State, lane: Lane, e: Ended): void => {
+  if (e.settlement._tag === "Retry" && e.settlement.to?.queue !== undefined) worker.moved++
   lane.held.delete(e.run)
   returnPermits(worker, lane, e.run)
 }

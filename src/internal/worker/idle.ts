@@ -1,15 +1,15 @@
 /** A lane with room and nothing to run: it waits for work, for its own jobs to end, or for the worker to stop. */
 import * as Effect from "effect/Effect"
 import { backOff } from "./call.ts"
-import { type Lane, type State, wakeAll } from "./state.ts"
+import { changes, type Lane, type State, wakeAll } from "./state.ts"
 
-/** `quietAt`: the jobs that the worker had claimed when this lane asked for work, -1 if one of them ran. @internal */
+/** `quietAt`: {@link changes} of the worker when this lane asked for work, -1 if one of them ran. @internal */
 export const idle = (worker: State, lane: Lane, room: number, quietAt: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (lane.failures > 0) return Effect.raceFirst(Effect.sleep(backOff(lane.failures)), worker.stopping.await)
     if (worker.settings.drain && worker.running === 0) {
       // what ran while the claim was on its way may have enqueued here after it looked
-      if (quietAt !== worker.claimed || drained(worker, lane)) return Effect.void
+      if (quietAt !== changes(worker) || drained(worker, lane)) return Effect.void
     }
     const work = Effect.catch(lane.subscription.await(room), (error) =>
       Effect.andThen(
@@ -28,14 +28,14 @@ export const idle = (worker: State, lane: Lane, room: number, quietAt: number): 
   })
 
 /**
- * Drain mode ends when every lane found its queue empty since the last job was claimed anywhere: a job may enqueue into
- * another lane's queue.
+ * Drain mode ends when every lane found its queue empty since the last job was claimed or moved anywhere: a job may enqueue
+ * into another lane's queue, or go there itself.
  */
 const drained = (worker: State, lane: Lane): boolean => {
-  const first = lane.emptyAt !== worker.claimed
-  lane.emptyAt = worker.claimed
+  const first = lane.emptyAt !== changes(worker)
+  lane.emptyAt = changes(worker)
   const all = worker.lanes.every((other) =>
-    other.emptyAt === worker.claimed && other.ended.length === 0 && other.unsaid === 0
+    other.emptyAt === changes(worker) && other.ended.length === 0 && other.unsaid === 0
   )
   if (all) {
     worker.draining = true

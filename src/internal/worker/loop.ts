@@ -8,7 +8,7 @@ import { exchange } from "./exchange.ts"
 import { giveBack, permits } from "./gates.ts"
 import { idle } from "./idle.ts"
 import { start } from "./start.ts"
-import { freed, type Lane, monotonic, type State } from "./state.ts"
+import { changes, freed, type Lane, monotonic, type State } from "./state.ts"
 
 /** Ends when the worker is drained and everything that this lane claimed is settled. @internal */
 export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
@@ -23,7 +23,7 @@ export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
         continue
       }
       const asked = monotonic(worker) //                                    a lease may begin at any moment from here on
-      const quietAt = worker.running === 0 ? worker.claimed : -1
+      const quietAt = worker.running === 0 ? changes(worker) : -1
       const claimed: ReadonlyArray<Delivery> = yield* exchange(worker, lane, ended, room) // settle those, claim these
       worker.reserved -= room
       worker.claimed += claimed.length

@@ -16,6 +16,8 @@ import type { InvalidTask } from "../../Task.ts"
 import type * as TaskGroup from "../../TaskGroup.ts"
 import type * as Worker from "../../Worker.ts"
 import { run as runCron } from "../cron/run.ts"
+import { continued } from "../graph/advance.ts"
+import { over } from "./defaults.ts"
 import { deliver } from "./deliver.ts"
 import { emit, stream } from "./events.ts"
 import { admit } from "./gates.ts"
@@ -30,7 +32,7 @@ import { type Lane, monotonic, type State, wakeAll } from "./state.ts"
 /** @internal */
 export const make = (
   group: TaskGroup.TaskGroup<string>,
-  options: Worker.Options,
+  own: Worker.Options,
   invalid: (message: string) => Worker.InvalidWorker
 ): Effect.Effect<
   Worker.Worker["Service"],
@@ -38,7 +40,10 @@ export const make = (
   Backend | Scope.Scope
 > =>
   Effect.gen(function*() {
-    const context = Context.omit(Scope.Scope)(yield* Effect.context<Backend>()) as Context.Context<never>
+    const { context, options } = over(
+      own,
+      Context.omit(Scope.Scope)(yield* Effect.context<Backend>()) as Context.Context<never>
+    )
     const backend = yield* Backend
     const clock = yield* Clock.Clock
     const list = options.middleware ?? []
@@ -74,6 +79,7 @@ export const make = (
       tickets: 0,
       draining: false,
       claimed: 0,
+      moved: 0,
       counts: {
         Succeeded: 0,
         Discarded: 0,
@@ -136,20 +142,23 @@ export const make = (
     }
   })
 
-/** Gates that know the job, observers, delivery middleware, then the chain of its task. */
+/** Gates that know the job, observers, what comes after it in its graph, delivery middleware, then the chain of its task. */
 const point = (state: State, list: ReadonlyArray<Middleware.ForWorker>): State["deliver"] => {
   const inner = observed(
     list.filter(Middleware.isObserver),
     state.context,
     state.id,
     state.settings.observerLimit,
-    deliver({
-      tasks: state.tasks,
-      wraps: list.filter(Middleware.isDelivery).map((m) => m.wrap as Middleware.DeliveryWrap),
-      limits: state.settings,
-      around: around(state.context),
-      onEnter: (run) => emit(state, "Started", run)
-    })
+    continued(
+      state.context,
+      deliver({
+        tasks: state.tasks,
+        wraps: list.filter(Middleware.isDelivery).map((m) => m.wrap as Middleware.DeliveryWrap),
+        limits: state.settings,
+        around: around(state.context),
+        onEnter: (run) => emit(state, "Started", run)
+      })
+    )
   )
   const laneOf = (run: Run) => state.lanes.find((lane) => lane.queue === run.queue)!
   return (run) => {

@@ -58,7 +58,7 @@ export interface Lane {
   failures: number
   /** monotonic milliseconds of the last claim that the backend answered */
   claimedAt: number
-  /** the worker's count of claimed jobs when this lane last found its queue empty and itself idle; -1 before that */
+  /** {@link changes} of the worker when this lane last found its queue empty and itself idle; -1 before that */
   emptyAt: number
 }
 
@@ -85,6 +85,8 @@ export interface State {
   draining: boolean
   /** jobs claimed since the start */
   claimed: number
+  /** jobs that a settlement sent to another queue */
+  moved: number
   readonly counts: Record<Outcome["_tag"] | "Lost" | "Stuck", number>
   readonly listeners: Set<(event: Event) => void>
   /** opened when the grace period is to end now */
@@ -109,3 +111,6 @@ export const freed = (state: State): void => {
 export const wakeAll = (state: State): void => {
   for (const lane of state.lanes) lane.changed.openUnsafe()
 }
+
+/** Grows with all that may have put a job into a queue that was found empty before. @internal */
+export const changes = (state: State): number => state.claimed + state.moved

@@ -15,6 +15,7 @@ import { TestClock } from "effect/testing"
 import { Backend, type BackendError } from "../../Backend.ts"
 import * as Capability from "../../Capability.ts"
 import type { Gate } from "../../Gate.ts"
+import { CurrentDefaults } from "../../internal/worker/defaults.ts"
 import { queueOf } from "../../internal/worker/resolve.ts"
 import type * as Task from "../../Task.ts"
 import type * as TaskGroup from "../../TaskGroup.ts"
@@ -49,20 +50,22 @@ export const make = Effect.fnUntraced(function*(group: TaskGroup.TaskGroup<strin
   const scope = yield* Effect.scope
   const context = yield* Effect.context<Backend>()
   const valve = new Valve()
+  const { context: theirs, middleware: listed } = Context.get(context, CurrentDefaults)
   const production = Worker.layer(group, {
     concurrency: 1,
     ...options,
-    middleware: [valve.observer, ...(options.middleware ?? [])],
+    middleware: [valve.observer, ...(options.middleware ?? listed ?? [])],
     gates: gatesOf(group, options, valve.gate)
   }) as Layer.Layer<Worker.Worker, BackendError | Task.InvalidTask | Worker.InvalidWorker, Backend>
 
+  const services = options.middleware === undefined && theirs !== undefined ? Context.merge(theirs, context) : context
   let worker: Worker.Worker["Service"] | undefined
   const start = Effect.gen(function*() {
     valve.reset()
     const own = yield* Scope.fork(scope)
     const started = Context.get(
       yield* Layer.buildWithScope(production, own).pipe(
-        Effect.provideContext(Context.add(context, Backend, valve.backend(base)))
+        Effect.provideContext(Context.add(services, Backend, valve.backend(base)))
       ),
       Worker.Worker
     )
