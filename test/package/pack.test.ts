@@ -64,7 +64,7 @@ const manifestOf = (name: string, folder = join(project, "node_modules")): Manif
 const modules = filesOf("src").map((file) => file.slice("src/".length, -".ts".length))
 const isPublic = (module: string) =>
   /^(?:testing|lambda)\/index$/.test(module) ||
-  /^(?:middleware\/|backends\/|http\/|isolation\/|asyncapi\/)?[^/]+$/.test(module)
+  /^(?:middleware\/|backends\/|http\/|isolation\/|asyncapi\/|bus\/)?[^/]+$/.test(module)
 const specifierOf = (module: string) => module === "index" ? "windlass" : `windlass/${module.replace(/\/index$/, "")}`
 const isCore = (module: string) => !module.includes("/")
 
