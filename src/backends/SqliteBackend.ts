@@ -5,7 +5,8 @@
  *
  * The connection is the layer's own. Every call is one transaction (`BEGIN IMMEDIATE` in WAL mode) and durable when it
  * returns. While another process writes, a call waits without holding up the event loop. All times come from the `Clock`
- * that is in force when the layer is built. Not for network file systems.
+ * that is in force when the layer is built; leases are counted on its steady time, which the processes of a machine share
+ * and which goes on when the time of day is set. Not for network file systems.
  *
  * Where Node still calls `node:sqlite` experimental (22), it prints one `ExperimentalWarning` per process;
  * `node --disable-warning=ExperimentalWarning` hides it.

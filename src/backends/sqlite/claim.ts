@@ -62,10 +62,12 @@ export interface Outlook {
   readonly paused: boolean
   readonly ready: boolean
   readonly due: number
+  /** on the steady clock */
   readonly lease: number
 }
 
 export class Claim {
+  private readonly connection: Connection
   private readonly sequence: Sequence
   private readonly groups: Groups
   private readonly keys: Keys
@@ -92,6 +94,7 @@ export class Claim {
     },
     settings: { readonly lease: number; readonly keepsSuccesses: boolean }
   ) {
+    this.connection = connection
     this.sequence = parts.sequence
     this.groups = parts.groups
     this.keys = parts.keys
@@ -135,21 +138,24 @@ export class Claim {
   }
 
   /** a time that has passed when a claim finds something now, `Infinity` when nothing can be foreseen */
-  nextChange(queue: number): number {
+  nextChange(queue: number, now: number): number {
     const { due, lease, paused, ready } = this.outlook(queue)
-    return paused ? Infinity : ready ? -Infinity : Math.min(due, lease)
+    if (paused) return Infinity
+    if (ready) return -Infinity
+    return Math.min(due, now + lease - this.connection.steady())
   }
 
   take(queue: number, name: string, worker: string, max: number, now: number): Array<Delivery> {
     const { due, lease, paused } = this.outlook(queue)
     if (paused) return []
     if (due <= now) this.place.promote(queue, now, promoted)
-    if (lease <= now) this.reclaim(queue, now)
+    const steady = this.connection.steady()
+    if (lease <= steady) this.reclaim(queue, now, steady)
     const rows = this.best.all(queue, max)
     const last = rows[rows.length - 1]
     if (last === undefined) return []
     const token = this.sequence.take()
-    this.activate.run(token, worker, now, now + this.lease, queue, last[0], last[1])
+    this.activate.run(token, worker, now, steady + this.lease, queue, last[0], last[1])
     this.dropReady.run(queue, last[0], last[1])
     const deliveries = new Array<Delivery>(rows.length)
     for (let i = 0; i < rows.length; i++) {
@@ -164,8 +170,8 @@ export class Claim {
   }
 
   /** puts jobs whose owner let the lease run out at the front */
-  private reclaim(queue: number, now: number): void {
-    const rows = this.expired.all(queue, now, reclaimed)
+  private reclaim(queue: number, now: number, steady: number): void {
+    const rows = this.expired.all(queue, steady, reclaimed)
     for (const row of rows) {
       const n = row.events + 1
       this.dropActive.run(row.num)

@@ -25,7 +25,7 @@ export const connect = (
   settings: ConnectSettings
 ): Effect.Effect<{ readonly connection: Connection; readonly path: string | undefined }, BackendError, Scope.Scope> => {
   const { clock, filename, lockTimeout, name } = settings
-  const now = () => clock.currentTimeMillisUnsafe()
+  const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
   const attempt = (deadline: number): Effect.Effect<DatabaseSync, BackendError> =>
     Effect.suspend(() => {
       try {

@@ -14,6 +14,7 @@ import type { Engine } from "./engine.ts"
 import { type Answer, until, type Waits } from "./waiting.ts"
 import { Wake } from "./wake.ts"
 
+/** `expires`: on the steady clock */
 type Seat = readonly [holder: string | null, epoch: number, expires: number]
 
 export const leader = (engine: Engine, waits: Waits): Context.Service.Shape<typeof Leader> => {
@@ -25,7 +26,8 @@ export const leader = (engine: Engine, waits: Waits): Context.Service.Shape<type
   )
   const extend = connection.statement("UPDATE leader SET expires = ? WHERE name = ? AND holder = ?")
   const giveUp = connection.statement("UPDATE leader SET holder = NULL, expires = 0 WHERE name = ? AND holder = ?")
-  const isFree = (seat: Seat | undefined, now: number) => seat === undefined || seat[0] === null || seat[2] <= now
+  const isFree = (seat: Seat | undefined) => seat === undefined || seat[0] === null || seat[2] <= connection.steady()
+  const freeAt = (seat: Seat, now: number) => ({ at: now + seat[2] - connection.steady() })
 
   const hold = Effect.fnUntraced(function*(name: string) {
     const holder = randomUUID()
@@ -42,9 +44,9 @@ export const leader = (engine: Engine, waits: Waits): Context.Service.Shape<type
     })
     const sit = connection.write("leader", (now): Answer<{ readonly epoch: number }> => {
       const seat = seatOf.get(name)
-      if (!isFree(seat, now)) return { at: seat![2] }
+      if (!isFree(seat)) return freeAt(seat!, now)
       const epoch = (seat?.[1] ?? 0) + 1
-      take.run(name, holder, epoch, now + lease)
+      take.run(name, holder, epoch, connection.steady() + lease)
       connection.after(() => {
         held = true
       })
@@ -54,13 +56,15 @@ export const leader = (engine: Engine, waits: Waits): Context.Service.Shape<type
     const ask: Effect.Effect<Answer<{ readonly epoch: number }>, BackendError> = Effect.flatMap(
       connection.peek("leader", (now): Answer<never> | undefined => {
         const seat = seatOf.get(name)
-        return isFree(seat, now) ? undefined : { at: seat![2] }
+        return isFree(seat) ? undefined : freeAt(seat!, now)
       }),
       (busy) => busy === undefined ? sit : Effect.succeed(busy)
     )
     const renew: Effect.Effect<void> = Effect.suspend(() =>
       connection.clock.sleep(Duration.millis(lease / 3)).pipe(
-        Effect.andThen(connection.write("leader", (now) => Number(extend.run(now + lease, name, holder).changes))),
+        Effect.andThen(
+          connection.write("leader", () => Number(extend.run(connection.steady() + lease, name, holder).changes))
+        ),
         // whatever it was, the lease may still be there at the next third
         Effect.catch((error) => Effect.as(Effect.logWarning(`windlass: leader "${name}" was not renewed`, error), 1)),
         Effect.flatMap((renewed) => {

@@ -8,6 +8,7 @@ import { existsSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { BackendError } from "../../Backend.ts"
+import { began } from "./boot.ts"
 import { isBusy, refusal } from "./errors.ts"
 import { applicationId, migrations } from "./schema.ts"
 
@@ -45,6 +46,7 @@ export const open = (settings: Settings): DatabaseSync => {
     if (recognise(database, settings) === 0) database.exec("PRAGMA auto_vacuum = INCREMENTAL")
     database.exec("PRAGMA journal_mode = WAL")
     migrate(database, settings)
+    began(database)
     checkWritable(database)
     database.exec(`
       PRAGMA synchronous = ${settings.synchronous === "full" ? "FULL" : "NORMAL"};

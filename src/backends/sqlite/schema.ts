@@ -131,5 +131,11 @@ export const migrations: ReadonlyArray<string> = [
     queue INTEGER NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY (queue, name)
   ) STRICT, WITHOUT ROWID;
+  `,
+
+  `
+  -- leases (active.lease, leader.expires) are counted on a clock that begins anew whenever the machine starts: which start
+  -- the file has seen last
+  CREATE TABLE boot (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, began INTEGER NOT NULL) STRICT;
   `
 ]

@@ -100,8 +100,8 @@ export class Settle {
     return answers
   }
 
-  extend(receipts: ReadonlyArray<Receipt>, now: number): Array<Held> {
-    const until = now + this.lease
+  extend(receipts: ReadonlyArray<Receipt>, steady: number): Array<Held> {
+    const until = steady + this.lease
     const aborted = new Set(this.aborted.all().map(([num]) => num))
     return receipts.map((receipt) => {
       const fence = fenceOf(receipt)

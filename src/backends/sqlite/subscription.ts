@@ -46,9 +46,9 @@ export const make = (
         `the subscription to queue "${name}" was given up when its scope ended: subscribe again`
       )
     const claim = (max: number, now: number) => engine.take(queue, name, worker, Math.min(max, limits.takeBatch), now)
-    const mayTake = connection.peek("take", (now) => engine.claim.nextChange(queue) <= now)
+    const mayTake = connection.peek("take", (now) => engine.claim.nextChange(queue, now) <= now)
     const ask = connection.peek("await", (now): Answer<void> => {
-      const at = engine.claim.nextChange(queue)
+      const at = engine.claim.nextChange(queue, now)
       return at <= now ? { value: undefined } : { at }
     })
     const work = until(waits, Wake.queue(queue), ask)
@@ -68,7 +68,7 @@ export const make = (
         extend: (receipts: ReadonlyArray<Receipt>) =>
           receipts.length === 0
             ? Effect.succeed([])
-            : connection.write("extend", (now) => engine.settling.extend(receipts, now))
+            : connection.write("extend", () => engine.settling.extend(receipts, connection.steady()))
       },
       take,
       // also after the scope has ended: a receipt is all that it needs
