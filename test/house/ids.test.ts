@@ -76,7 +76,8 @@ const scenarios = {
     "RT-14",
     "RT-15"
   ],
-  "queue semantics": ["PROC-40", "PROC-41", "PROC-42", "PROC-43", "PROC-44", "RT-20", "RT-21"]
+  "queue semantics": ["PROC-40", "PROC-41", "PROC-42", "PROC-43", "PROC-44", "RT-20", "RT-21"],
+  "batches, FIFO, routing, sending, lifespan": ["FSQS-20", "FSQS-21", "FSQS-23", "FSQS-24", "FSQS-26"]
 }
 
 const own = "test/house/ids.test.ts"
