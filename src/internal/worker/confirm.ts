@@ -1,7 +1,8 @@
 /** What the backend said about each settlement, and what follows for the job that was settled. */
 import * as Effect from "effect/Effect"
-import type { Settled } from "../../Backend.ts"
-import { backOff } from "./call.ts"
+import type { BackendError, Settled } from "../../Backend.ts"
+import { tidied } from "../graph/advance.ts"
+import { backOff, bounded } from "./call.ts"
 import { emit, emitOutcome } from "./events.ts"
 import { returnPermits } from "./gates.ts"
 import { logOutcome } from "./log.ts"
@@ -25,6 +26,7 @@ export const confirm = (
   settled: ReadonlyArray<Settled>
 ): Effect.Effect<void> => {
   const logs: Array<Effect.Effect<void>> = []
+  const tidies: Array<Effect.Effect<void, BackendError>> = []
   for (let i = 0; i < ended.length; i++) {
     const e = ended[i]!
     switch (settled[i]) {
@@ -36,6 +38,8 @@ export const confirm = (
         emitOutcome(worker, e.run, outcome)
         const log = worker.settings.logJobs ? logOutcome(e.run, outcome) : undefined
         if (log !== undefined) logs.push(log)
+        const tidy = tidied(worker.context, e.run, e.settlement)
+        if (tidy !== undefined) tidies.push(bounded(worker, "graph", tidy))
         break
       }
       case "Lost":
@@ -53,7 +57,9 @@ export const confirm = (
         else sayAgain(worker, lane, e)
     }
   }
-  return logs.length === 0 ? Effect.void : Effect.forEach(logs, (log) => log, { discard: true })
+  const said = logs.length === 0 ? Effect.void : Effect.forEach(logs, (log) => log, { discard: true })
+  if (tidies.length === 0) return said
+  return Effect.andThen(said, Effect.forEach(tidies, (tidy) => Effect.ignore(tidy), { concurrency: 16, discard: true }))
 }
 
 /** An engine that does not say is not asked at once: the lane would go round without a pause. */
