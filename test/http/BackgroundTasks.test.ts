@@ -63,10 +63,12 @@ for (const [place, clientOf] of Object.entries(places)) {
       const { lines, note } = journal()
       return Effect.gen(function*() {
         const { report, text } = yield* exchange(route(Effect.gen(function*() {
-          yield* BackgroundTasks.add(note("one").pipe(
-            Effect.andThen(BackgroundTasks.add(Effect.andThen(note("four"), BackgroundTasks.add(note("five"))))),
-            Effect.andThen(BackgroundTasks.add(note("three"), { first: true }))
-          ))
+          yield* BackgroundTasks.add(
+            note("one").pipe(
+              Effect.andThen(BackgroundTasks.add(Effect.andThen(note("four"), BackgroundTasks.add(note("five"))))),
+              Effect.andThen(BackgroundTasks.add(note("three"), { first: true }))
+            )
+          )
           yield* BackgroundTasks.add(note("two"), { first: true })
           yield* note("handler")
           return done
@@ -136,7 +138,10 @@ for (const [place, clientOf] of Object.entries(places)) {
         assert.deepStrictEqual(lines, ["between", "last"])
         assert.deepStrictEqual(report.failures.map(({ task }) => task), ["fails", "dies", "interrupts itself"])
         assert.strictEqual(report.ran, 5)
-        assert.deepStrictEqual(heard.reports.map(({ name, message }) => name === "Error" ? message : name), ["Boom", "dies"])
+        assert.deepStrictEqual(heard.reports.map(({ name, message }) => name === "Error" ? message : name), [
+          "Boom",
+          "dies"
+        ])
         assert.deepStrictEqual(heard.logs, [
           `Error: background work "fails" of GET / failed; the reply was not changed by it`,
           `Error: background work "dies" of GET / failed; the reply was not changed by it`,
@@ -322,10 +327,11 @@ for (const [place, clientOf] of Object.entries(places)) {
     it.live("keep what was set around the place where they were added (STAR-11)", () => {
       const { lines, note } = journal()
       const app = route(
-        BackgroundTasks.add(Effect.flatMap(References.CurrentLogAnnotations, ({ tenant }) => note(String(tenant)))).pipe(
-          Effect.annotateLogs("tenant", "acme"),
-          Effect.as(done)
-        )
+        BackgroundTasks.add(Effect.flatMap(References.CurrentLogAnnotations, ({ tenant }) => note(String(tenant))))
+          .pipe(
+            Effect.annotateLogs("tenant", "acme"),
+            Effect.as(done)
+          )
       )
       return Effect.gen(function*() {
         yield* exchange(app)
@@ -354,9 +360,13 @@ for (const [place, clientOf] of Object.entries(places)) {
 
     it.live("run for a body that is streamed when only the body adds them", () => {
       const { lines, note } = journal()
-      const app = route(Effect.map(BackgroundTasks.BackgroundTasks, (tasks) =>
-        HttpServerResponse.stream(Stream.encodeText(Stream.fromEffect(Effect.as(tasks.add(note("task")), "a"))))
-      ))
+      const app = route(
+        Effect.map(
+          BackgroundTasks.BackgroundTasks,
+          (tasks) =>
+            HttpServerResponse.stream(Stream.encodeText(Stream.fromEffect(Effect.as(tasks.add(note("task")), "a"))))
+        )
+      )
       return Effect.gen(function*() {
         yield* exchange(app)
         assert.deepStrictEqual(lines, ["task"])

@@ -31,8 +31,6 @@ export interface Rules {
   readonly onFailure: "drop" | "run"
 }
 
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
 /** Logs as they are wanted, and never lets a logger decide what becomes of the work. */
 const quietly = (effect: Effect.Effect<void>): Effect.Effect<void> => Effect.asVoid(Effect.exit(effect))
 
@@ -114,53 +112,52 @@ export class Pass {
     ))
   }
 
-  /** waits until the reply is sent, runs the tasks, closes the scope, and runs what was added meanwhile */
+  /**
+   * Waits until the reply is sent, runs the tasks, closes the scope, and runs what was added meanwhile. For a fiber that
+   * is uninterruptible from its start: what interrupts it lands in the waiting and in the tasks
+   */
   work(sent: Effect.Effect<void>, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.exit(restore(sent)).pipe(
-        Effect.andThen(this.drain(restore)),
-        Effect.andThen(Effect.exit(Scope.close(this.scope, exit))),
-        Effect.flatMap((closed) =>
-          Exit.isSuccess(closed) ? Effect.void : this.failed("the request's scope", closed.cause)
-        ),
-        // a finalizer of the request may have added some
-        Effect.andThen(this.drain(restore)),
-        Effect.andThen(this.logCut)
-      )
+    return Effect.exit(Effect.interruptible(sent)).pipe(
+      Effect.andThen(this.drain),
+      Effect.andThen(Effect.exit(Scope.close(this.scope, exit))),
+      Effect.flatMap((closed) =>
+        Exit.isSuccess(closed) ? Effect.void : this.failed("the request's scope", closed.cause)
+      ),
+      // a finalizer of the request may have added some
+      Effect.andThen(this.drain),
+      Effect.andThen(this.logCut)
     )
   }
 
-  /** what was added after everything was over */
-  readonly rest: Effect.Effect<void> = Effect.uninterruptibleMask((restore) =>
-    Effect.andThen(this.drain(restore), this.logCut)
-  )
-
-  private drain(restore: Restore): Effect.Effect<void> {
-    return Effect.gen({ self: this }, function*() {
-      this.phase = "running"
-      for (let task = this.queue.shift(); task !== undefined; task = this.queue.shift()) {
-        if (this.isCut) {
-          this.cut.push(task.name)
-          continue
-        }
-        const exit = yield* Effect.exit(restore(task.run))
-        if (this.isCut && Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)) {
-          this.cut.push(task.name)
-          continue
-        }
-        this.ran++
-        if (Exit.isSuccess(exit)) continue
-        yield* this.failed(task.name, exit.cause, task.within)
-        if (this.rules.policy === "failFast" && this.queue.length > 0) {
-          const skipped = this.queue.splice(0).map(({ name }) => name)
-          this.skipped.push(...skipped)
-          yield* quietly(Effect.logWarning(
-            `background tasks of ${this.name} were skipped, because "${task.name}" failed: ${skipped.join(", ")}`
-          ))
-        }
-      }
-    })
+  /** what was added after everything was over; for a fiber of the same kind */
+  get rest(): Effect.Effect<void> {
+    return Effect.andThen(this.drain, this.logCut)
   }
+
+  private readonly drain: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
+    this.phase = "running"
+    for (let task = this.queue.shift(); task !== undefined; task = this.queue.shift()) {
+      if (this.isCut) {
+        this.cut.push(task.name)
+        continue
+      }
+      const exit = yield* Effect.exit(Effect.interruptible(task.run))
+      if (this.isCut && Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)) {
+        this.cut.push(task.name)
+        continue
+      }
+      this.ran++
+      if (Exit.isSuccess(exit)) continue
+      yield* this.failed(task.name, exit.cause, task.within)
+      if (this.rules.policy === "failFast" && this.queue.length > 0) {
+        const skipped = this.queue.splice(0).map(({ name }) => name)
+        this.skipped.push(...skipped)
+        yield* quietly(Effect.logWarning(
+          `background tasks of ${this.name} were skipped, because "${task.name}" failed: ${skipped.join(", ")}`
+        ))
+      }
+    }
+  })
 
   private failed(
     task: string,

@@ -90,7 +90,11 @@ export class Supervising {
   }
 
   private fork(pass: Pass, work: Effect.Effect<void>): Effect.Effect<void> {
-    return Effect.map(Effect.forkDetach(work), (fiber) => pass.started(() => fiber.interruptUnsafe()))
+    // uninterruptible before it begins: cut at once, it still closes the request's scope
+    return Effect.map(
+      Effect.forkDetach(work, { uninterruptible: true }),
+      (fiber) => pass.started(() => fiber.interruptUnsafe())
+    )
   }
 
   /** what was added to a request that is over, by a fiber that outlived it */
