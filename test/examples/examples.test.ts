@@ -109,6 +109,25 @@ describe("examples", () => {
     ])
   })
 
+  it("07 worker and task middleware: PROC-20 active before and after, PROC-28 a middleware stops the worker", () =>
+    prints("examples/07-worker-middleware/main.ts", [
+      "my_sync_task: before, active",
+      "  my_sync_task: at the beginning of the task",
+      "  my_sync_task runs with 1",
+      "my_sync_task: after, active",
+      "my_async_task: before, active",
+      "  my_async_task runs with 1",
+      "  my_async_task: 1 becomes 2",
+      "my_async_task: after, active",
+      "my_sync_task: before, active",
+      "my_sync_task: the third, so the worker stops after it",
+      "  my_sync_task: at the beginning of the task",
+      "  my_sync_task runs with 2",
+      "my_sync_task: after, active",
+      "the worker is over: 3 claimed, 3 succeeded",
+      "my_async_task {\"n\":2} is ready"
+    ]))
+
   it("05 two processes: one worker is stopped half-way, the next does the rest", () =>
     prints("examples/05-two-processes/main.ts", [
       "enqueued 40",
