@@ -3,9 +3,11 @@
  * tick comes once, however many processes have the entry, and goes through the enqueue point with origin `cron`.
  *
  * ```ts
- * const Nightly = Cron.make("nightly", { task: CleanUp, cron: "30 2 * * *", tz: "Europe/Berlin" })
+ * const Nightly = Cron.make("nightly", { task: CleanUp, daily: "02:30", tz: "Europe/Berlin" })
+ * const Weekdays = Cron.make("weekdays", { task: Report, cron: "0 9 * * MON-FRI", tz: "Europe/Berlin" })
+ * const Polling = Cron.make("polling", { task: Poll, every: "90 seconds" })
  *
- * Worker.layer(App, { crons: [Nightly] })
+ * Worker.layer(App, { crons: [Nightly, Weekdays, Polling] })
  * ```
  *
  * What makes it once is a cursor per entry in the backend ({@link Capability.Cursor}): the time up to which the entry's
@@ -38,8 +40,8 @@ import type * as Task from "./Task.ts"
 export const TypeId = "~windlass/Cron"
 
 /**
- * An entry is set up in a way that cannot work: a cron that does not parse or never comes, an unknown time zone, a name
- * that stands twice. Nothing was enqueued. `message` names the entry and the fix.
+ * An entry is set up in a way that cannot work: a cron that does not parse or never comes, an interval of nothing, an
+ * unknown time zone, a name that stands twice. Nothing was enqueued. `message` names the entry and the fix.
  *
  * @category errors
  * @since 0.1.0
@@ -50,21 +52,62 @@ export class InvalidCron extends Schema.TaggedError<InvalidCron>()("windlass/Inv
 }) {}
 
 /**
+ * When an entry ticks: by a cron expression, at an interval, or once a day.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type When =
+  | {
+    /**
+     * minute, hour, day of the month, month, day of the week, with a second before them if there are six; or a `Cron` of
+     * effect, which then says itself what becomes of wall times that come twice. In an expression a wall time that a
+     * change of the clocks skips comes as much later as they were put on, one that comes twice is taken once, and an
+     * entry of every hour goes on through the repeated hour
+     */
+    readonly cron: string | EffectCron.Cron
+    /** the zone of the wall times, as `Europe/Berlin`; UTC unless set. A `Cron` with a zone of its own takes none */
+    readonly tz?: string | undefined
+    readonly every?: undefined
+    readonly from?: undefined
+    readonly daily?: undefined
+  }
+  | {
+    /**
+     * ticks at `from` and then again and again after so much time, in whole milliseconds. Time that has passed, not wall
+     * time: a change of the clocks neither skips nor doubles a tick, and moves its time of the day ({@link When} `daily`
+     * does not)
+     */
+    readonly every: Duration.Input
+    /**
+     * the first tick. All processes must say the same one, so it is a time and not "the start of this process"; the
+     * beginning of 1970 in UTC unless set, which puts `every: "1 hour"` on full hours and `"1 day"` on midnight in UTC
+     */
+    readonly from?: Date | undefined
+    readonly cron?: undefined
+    readonly tz?: undefined
+    readonly daily?: undefined
+  }
+  | {
+    /**
+     * once on every day, at a wall time: `"02:30"`, or `"02:30:15"`. On a day without that time (the clocks are put on) it
+     * comes as much later, on one that has it twice the first time
+     */
+    readonly daily: string
+    /** the zone of the wall time, as `Europe/Berlin`; UTC unless set */
+    readonly tz?: string | undefined
+    readonly cron?: undefined
+    readonly every?: undefined
+    readonly from?: undefined
+  }
+
+/**
  * How an entry ticks.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Timing {
-  /**
-   * minute, hour, day of the month, month, day of the week, with a second before them if there are six; or a `Cron` of
-   * effect, which then says itself what becomes of wall times that come twice. In an expression a wall time that a change
-   * of the clocks skips comes as much later as they were put on, one that comes twice is taken once, and an entry of
-   * every hour goes on through the repeated hour
-   */
-  readonly cron: string | EffectCron.Cron
-  /** the zone of the wall times, as `Europe/Berlin`; UTC unless set. A `Cron` with a zone of its own takes none */
-  readonly tz?: string | undefined
+export type Timing = When & {
   /**
    * skips a tick whose predecessor's job is still waiting or running (a unique key until it is finished), and catches up
    * the latest of the ticks that were missed. False unless set

@@ -104,7 +104,7 @@ describe("when it ticks", () => {
   const stable = new Set(["America/Sao_Paulo", "Asia/Kolkata", "UTC"])
   const year = [Date.parse("2025-12-31T00:00:00Z"), Date.parse("2027-01-01T00:00:00Z")] as const
   const forward = (cron: string, zone: string, [from, until]: readonly [number, number] = year) => {
-    const rhythm = rhythmOf(cron, zone, 0)
+    const rhythm = rhythmOf({ cron, tz: zone }, 0)
     if (typeof rhythm === "string") throw new Error(rhythm)
     const ticks: Array<number> = []
     for (let tick = rhythm.next(from); tick <= until; tick = rhythm.next(tick)) ticks.push(tick)
@@ -145,7 +145,7 @@ describe("when it ticks", () => {
   }
 
   it("RT-21 the latest ticks of a span, and whether there are more", () => {
-    const rhythm = rhythmOf("*/10 * * * * *", undefined, 0)
+    const rhythm = rhythmOf({ cron: "*/10 * * * * *" }, 0)
     if (typeof rhythm === "string") throw new Error(rhythm)
     assert.deepStrictEqual(rhythm.between(0, 30_000, 2), { ticks: [20_000, 30_000], more: true })
     assert.deepStrictEqual(rhythm.between(10_000, 30_000, 2), { ticks: [20_000, 30_000], more: false })

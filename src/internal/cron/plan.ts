@@ -46,10 +46,10 @@ export const plans = (
   })
 
 const planOf = (entry: Entry<any>, header: Header<Date>, now: number): Plan | string => {
-  const { catchUp, cron, payload, singleton, task, tz } = entry.options
+  const { catchUp, payload, singleton, task } = entry.options
   const { name } = entry
   if (name === "") return "an entry needs a name"
-  const rhythm = make(cron, tz, now)
+  const rhythm = make(entry.options, now)
   if (typeof rhythm === "string") return rhythm
   const max = catchUp?.max ?? defaultMax
   if (!(Number.isInteger(max) && max >= 1)) {
