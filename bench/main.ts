@@ -1,120 +1,190 @@
 /**
- * `npm run bench`: enqueue and process figures of this machine, now. Each engine bare and with three middlewares (a
- * provider that holds a resource, a wrap, an observer), payloads decoded by their schema; and bare Effect running the
- * same handler, to see what the runtime adds. Rounds alternate; medians are printed. Machines are noisy: compare within
- * one run only.
+ * `npm run bench`: Windlass against what a user would pick instead, in one run on one machine. Each cell (contender, measure)
+ * is a process of its own; contenders alternate inside a round, and the order turns with every round. Printed are medians
+ * and their spread, and every ratio to the first row of an engine. Machines are noisy: compare within one run only.
+ *
+ *     npm run bench                              # all of it
+ *     npm run bench -- --short                   # a few minutes
+ *     npm run bench -- --engine redis --measure process,latency --rounds 5 --only windlass,BullMQ
+ *
+ * The engines are looked for at their default ports, or in WINDLASS_POSTGRES_URL and WINDLASS_REDIS_URL; one that does
+ * not answer is left out and named. Results go to `bench/results.json` with `--write`.
  */
-import { Context, Effect, Layer, Logger, Schema } from "effect"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { execFile, execFileSync } from "node:child_process"
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { connect } from "node:net"
+import { availableParallelism, cpus, tmpdir, totalmem } from "node:os"
 import { join } from "node:path"
-import type { Backend } from "windlass/Backend"
-import * as MemoryBackend from "windlass/backends/MemoryBackend"
-import * as SqliteBackend from "windlass/backends/SqliteBackend"
-import * as Middleware from "windlass/Middleware"
-import * as Task from "windlass/Task"
-import * as TaskGroup from "windlass/TaskGroup"
-import * as Worker from "windlass/Worker"
+import { parseArgs, promisify } from "node:util"
+import type { Found, Measure, Order } from "./cell.ts"
+import type { Place } from "./contender.ts"
+import { entrants } from "./registry.ts"
+import { tidy } from "./tidy.ts"
 
-const jobs = Number(process.env["BENCH_JOBS"] ?? 50_000)
-const rounds = Number(process.env["BENCH_ROUNDS"] ?? 3)
-const concurrency = 100
-
-class Tenant extends Context.Service<Tenant, { readonly id: string }>()("bench/Tenant") {}
-class Provide extends Middleware.Service<Provide, { provides: Tenant }>()("bench/Provide") {}
-const payload = { to: Schema.String, n: Schema.Number }
-class Bare extends Task.make("Bare", { payload }) {}
-class Three extends Task.make("Three", {
-  payload,
-  middleware: [Provide, Middleware.make("pass", (next, input) => next(input))]
-}) {}
-
-let ran = 0
-const handler = Effect.sync(() => {
-  ran++
+const { values } = parseArgs({
+  options: {
+    short: { type: "boolean", default: false },
+    engine: { type: "string", default: "memory,sqlite,postgres,redis" },
+    measure: { type: "string", default: "process,enqueue,bulk,through,latency" },
+    only: { type: "string" },
+    rounds: { type: "string" },
+    concurrency: { type: "string" },
+    scale: { type: "string" },
+    write: { type: "boolean", default: false }
+  }
 })
-const timing = Middleware.observe({ name: "timing", before: () => performance.now(), after: () => {} })
-const BareLive = Bare.toLayer(() => handler)
-const ThreeLive = Three.toLayer(() => Effect.andThen(Tenant, handler)).pipe(
-  Layer.provide(Layer.succeed(Provide, (next, input) =>
-    Effect.acquireUseRelease(
-      Effect.succeed({ id: "t" }),
-      (tenant) => Effect.provideService(next(input), Tenant, tenant),
-      () => Effect.void
-    )))
-)
 
-interface Figures {
-  readonly enqueue: number
-  readonly process: number
+const rounds = Number(values.rounds ?? (values.short ? 1 : 3))
+const scale = Number(values.scale ?? (values.short ? 0.25 : 1))
+const concurrencies = (values.concurrency ?? (values.short ? "50" : "1,10,50,100")).split(",").map(Number)
+const engines = values.engine.split(",")
+const measures = values.measure.split(",") as ReadonlyArray<Measure>
+const wanted = values.only?.split(",")
+
+/** jobs of a cell: enough for a second or so; those who manage some hundreds a second get fewer */
+const sizes: Record<Measure, number> = { process: 40_000, enqueue: 20_000, bulk: 50_000, through: 20_000, latency: 400 }
+const slow: Record<string, number> = {
+  "postgres/graphile-worker": 0.15,
+  "postgres/BullMQ": 0.1,
+  "postgres/Effect PersistedQueue": 0.1,
+  "redis/Effect PersistedQueue": 0.5
 }
 
-const perSecond = (millis: number) => jobs / millis * 1000
+const postgres = process.env["WINDLASS_POSTGRES_URL"] ?? "postgres://postgres@127.0.0.1:5432/postgres"
+const redis = new URL(process.env["WINDLASS_REDIS_URL"] ?? "redis://127.0.0.1:6379")
+const folder = mkdtempSync(join(tmpdir(), "windlass-bench-"))
+process.once("exit", () => rmSync(folder, { recursive: true, force: true }))
 
-const measure = <E>(
-  enqueue: (items: ReadonlyArray<{ readonly to: string; readonly n: number }>) => Effect.Effect<unknown, E, Backend>,
-  worker: Layer.Layer<Worker.Worker, unknown, Backend>
-) =>
-  Effect.gen(function*() {
-    const items = Array.from({ length: jobs }, (_, n) => ({ to: "ann@example.org", n }))
-    const start = performance.now()
-    for (let i = 0; i < jobs; i += 1_000) yield* enqueue(items.slice(i, i + 1_000))
-    const enqueued = performance.now()
-    ran = 0
-    const report = yield* Worker.launch(worker)
-    const processed = performance.now()
-    if (ran !== jobs || report.succeeded !== jobs) {
-      return yield* Effect.die(new Error(`${ran} of ${jobs} jobs ran, ${report.succeeded} succeeded`))
-    }
-    return { enqueue: perSecond(enqueued - start), process: perSecond(processed - enqueued) }
+const isOpen = (host: string, port: number) =>
+  new Promise<boolean>((resolve) => {
+    const socket = connect({ host, port }, () => {
+      socket.destroy()
+      resolve(true)
+    }).once("error", () => resolve(false))
   })
 
-const sqlite = Layer.unwrap(Effect.map(
-  Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "windlass-bench-"))),
-    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-  ),
-  (folder) => SqliteBackend.layer({ filename: join(folder, "queue.db") })
-))
-
-const options = { concurrency, mode: "drain" } as const
-const bare = measure(
-  (items) => Bare.enqueueMany(items),
-  Worker.layer(TaskGroup.make(Bare), options).pipe(Layer.provide(BareLive))
-)
-const three = measure(
-  (items) => Three.enqueueMany(items),
-  Worker.layer(TaskGroup.make(Three), { ...options, middleware: [timing] }).pipe(Layer.provide(ThreeLive))
-)
-
-const contenders: Record<string, Effect.Effect<Figures, unknown>> = {
-  "memory, bare": bare.pipe(Effect.provide(MemoryBackend.layer)),
-  "memory, three middlewares": three.pipe(Effect.provide(MemoryBackend.layer)),
-  "sqlite, bare": bare.pipe(Effect.provide(sqlite)),
-  "sqlite, three middlewares": three.pipe(Effect.provide(sqlite)),
-  "bare Effect, runFork of the handler": Effect.sync(() => {
-    const start = performance.now()
-    for (let i = 0; i < jobs; i++) Effect.runFork(handler)
-    return { enqueue: Number.NaN, process: perSecond(performance.now() - start) }
-  })
+const peers = join(import.meta.dirname, "peers")
+if (!existsSync(join(peers, "node_modules"))) {
+  console.log("installing the peers that the bench compares with (bench/peers) ...")
+  execFileSync("npm", [
+    "install",
+    "--no-package-lock",
+    "--omit=optional",
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund"
+  ], { cwd: peers, stdio: "inherit" })
 }
 
-const median = (figures: ReadonlyArray<number>) => figures.toSorted((a, b) => a - b)[Math.floor(figures.length / 2)]!
-const show = (figure: number) => Number.isNaN(figure) ? "" : Math.round(figure).toLocaleString("en")
+let places = 0
+const place = (): Place => ({
+  name: `bench_${process.pid}_${++places}`,
+  folder,
+  postgres,
+  redis: { host: redis.hostname, port: Number(redis.port || 6379) }
+})
 
-const program = Effect.gen(function*() {
-  const seen = new Map<string, Array<Figures>>()
-  for (let round = 0; round < rounds; round++) {
-    for (const [name, run] of Object.entries(contenders)) {
-      const figures = yield* run
-      seen.set(name, [...seen.get(name) ?? [], figures])
+const run = promisify(execFile)
+const cell = async (order: Order): Promise<Found> => {
+  const { stdout } = await run(process.execPath, [
+    ...process.execArgv,
+    join(import.meta.dirname, "cell.ts"),
+    JSON.stringify(order)
+  ], { timeout: 120_000, maxBuffer: 1 << 24 })
+  return JSON.parse(stdout.trim().split("\n").at(-1)!) as Found
+}
+
+interface Row {
+  readonly engine: string
+  readonly measure: Measure
+  readonly concurrency: number
+  readonly name: string
+  readonly founds: Array<Found>
+  failed: string | undefined
+}
+
+const median = (figures: ReadonlyArray<number>) => figures.toSorted((a, b) => a - b)[figures.length >> 1]!
+const rows: Array<Row> = []
+
+const rowsOf = (engine: string, measure: Measure, concurrency: number): ReadonlyArray<Row> =>
+  entrants.filter((one) =>
+    one.engine === engine && (wanted === undefined || wanted.some((part) => one.name.includes(part)))
+  ).map(({ name }) => ({ engine, measure, concurrency, name, founds: [], failed: undefined }))
+
+const show = (figure: number) => figure >= 100 ? Math.round(figure).toLocaleString("en") : figure.toFixed(3)
+const print = (engine: string, measure: Measure, concurrency: number, some: ReadonlyArray<Row>) => {
+  const isTime = measure === "latency"
+  const base = some[0]
+  const first = base === undefined || base.founds.length === 0 ? undefined : median(base.founds.map((f) => f.figure))
+  console.log(
+    `\n${engine}, ${measure}${measure === "process" || measure === "through" ? `, concurrency ${concurrency}` : ""} (${
+      isTime ? "milliseconds, less is better" : "jobs a second"
+    })`
+  )
+  console.table(Object.fromEntries(some.map((row) => {
+    if (row.failed !== undefined) return [row.name, { failed: row.failed }]
+    const figures = row.founds.map((f) => f.figure)
+    const middle = median(figures)
+    return [row.name, {
+      median: show(middle),
+      spread: `${show(Math.min(...figures))} .. ${show(Math.max(...figures))}`,
+      ...(isTime
+        ? { p95: show(median(row.founds.map((f) => f.p95!))), p99: show(median(row.founds.map((f) => f.p99!))) }
+        : { "cpu s / 10k": median(row.founds.map((f) => f.cpu)).toFixed(2) }),
+      "MiB": Math.round(median(row.founds.map((f) => f.memory))),
+      "first is": first === undefined ? "" : `${(isTime ? middle / first : first / middle).toFixed(2)} x`
+    }]
+  })))
+}
+
+const up: Record<string, boolean> = {
+  memory: true,
+  sqlite: true,
+  postgres: await isOpen(new URL(postgres).hostname, Number(new URL(postgres).port || 5432)),
+  redis: await isOpen(redis.hostname, Number(redis.port || 6379))
+}
+
+const machine = `${availableParallelism()} x ${cpus()[0]?.model.trim()}, ${
+  Math.round(totalmem() / 2 ** 30)
+} GiB, Node ${process.version}`
+console.log(`${machine}; ${rounds} rounds`)
+for (const engine of engines) {
+  if (up[engine] !== true) {
+    console.log(`\n${engine}: nobody answers, left out`)
+    continue
+  }
+  for (const measure of measures) {
+    const many = measure === "process" ? concurrencies : [measure === "enqueue" ? 100 : measure === "bulk" ? 1 : 50]
+    for (const concurrency of many) {
+      const some = rowsOf(engine, measure, concurrency)
+      for (let round = 0; round < rounds; round++) {
+        for (let n = 0; n < some.length; n++) {
+          const row = some[(n + round) % some.length]!
+          const size = sizes[measure] * scale * (measure === "latency" ? 1 : slow[`${engine}/${row.name}`] ?? 1)
+          const jobs = Math.ceil(concurrency === 1 && measure === "process" ? size / 4 : size)
+          try {
+            row.founds.push(await cell({ engine, name: row.name, measure, jobs, concurrency, place: place() }))
+          } catch (error) {
+            row.failed = String((error as Error).message).split("\n").find((line) => /error/i.test(line)) ?? "timed out"
+            if (process.env["BENCH_DEBUG"]) console.error(error)
+          }
+        }
+      }
+      rows.push(...some)
+      print(engine, measure, concurrency, some)
     }
   }
-  console.log(`${jobs} jobs, concurrency ${concurrency}, median of ${rounds} rounds, Node ${process.version}`)
-  console.table(Object.fromEntries(Array.from(seen, ([name, figures]) => [name, {
-    "enqueued/s": show(median(figures.map((f) => f.enqueue))),
-    "processed/s": show(median(figures.map((f) => f.process)))
-  }])))
-})
+}
 
-await Effect.runPromise(program.pipe(Effect.provide(Logger.layer([]))))
+await tidy(up, { postgres, redis, prefix: `bench_${process.pid}_` })
+
+const settings = new Map(
+  rows.flatMap((row) => row.founds.map((found) => [`${row.engine}: ${row.name}`, found.settings] as const))
+)
+console.log("\nsettings")
+for (const [name, what] of settings) console.log(`- ${name}: ${what}`)
+if (values.write) {
+  const file = join(import.meta.dirname, "results.json")
+  writeFileSync(file, `${JSON.stringify({ machine, rounds, rows }, undefined, 2)}\n`)
+  console.log(`\nwritten: ${file}`)
+}

@@ -1,0 +1,82 @@
+/**
+ * The limit of Postgres: jobs move from one table to another when they are claimed and are deleted when they are settled,
+ * batches of 100, the last batch settled and the next one claimed in one statement, one connection. No runtime, no tasks,
+ * no history, no keys, no leases: only the rows.
+ */
+import * as PgConnection from "@effect/sql-pg/PgConnection"
+import { Effect, Exit, Redacted, Scope } from "effect"
+import type { Contender, Payload } from "../contender.ts"
+
+const size = 100
+
+export const contenders: ReadonlyArray<Contender> = [{
+  name: "raw statements",
+  engine: "postgres",
+  kind: "raw",
+  settings: "batches of 100, settle the last and claim the next in one statement, one connection",
+  open: async (place) => {
+    const scope = Scope.makeUnsafe()
+    const connect = () =>
+      Effect.runPromise(Scope.provide(PgConnection.make({ url: Redacted.make(place.postgres) }), scope))
+    const connection = await connect()
+    const s = place.name
+    const run = (sql: string, values: ReadonlyArray<unknown> = [], on = connection) =>
+      Effect.runPromise(on.queryValues(sql, values))
+    await run(`CREATE SCHEMA ${s}`)
+    await run(`CREATE SEQUENCE ${s}.seq`)
+    await run(
+      `CREATE TABLE ${s}.ready (queue int4, rank int2, pos int8 DEFAULT nextval('${s}.seq'), id text NOT NULL, payload text NOT NULL,
+        PRIMARY KEY (queue, rank, pos)) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)`
+    )
+    await run(
+      `CREATE TABLE ${s}.active (num int8 PRIMARY KEY, id text NOT NULL, payload text NOT NULL, worker int8)
+        WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)`
+    )
+    const insert = `INSERT INTO ${s}.ready (queue, rank, id, payload)
+      SELECT 1, 0, id, payload FROM unnest($1::text[], $2::text[]) AS x(id, payload)`
+    const exchange = `WITH settled AS (DELETE FROM ${s}.active WHERE num = ANY ($1::int8[])),
+      taken AS (DELETE FROM ${s}.ready r USING (
+        SELECT rank, pos FROM ${s}.ready WHERE queue = 1 AND (rank, pos) > (0, $2::int8) ORDER BY rank, pos LIMIT ${size}
+        FOR UPDATE SKIP LOCKED) x WHERE r.queue = 1 AND r.rank = x.rank AND r.pos = x.pos
+        RETURNING r.pos, r.id, r.payload),
+      moved AS (INSERT INTO ${s}.active SELECT pos, id, payload, 1 FROM taken)
+      SELECT pos::float8, payload FROM taken ORDER BY pos`
+    const literal = (values: ReadonlyArray<string>) =>
+      `{${values.map((value) => `"${value.replace(/[\\"]/g, "\\$&")}"`).join()}}`
+    return {
+      enqueueEach: async (payloads) => {
+        for (const payload of payloads) await run(insert, [`{${payload.i}}`, literal([JSON.stringify(payload)])])
+      },
+      enqueueMany: async (payloads) => {
+        for (let n = 0; n < payloads.length; n += 1_000) {
+          const some = payloads.slice(n, n + 1_000)
+          await run(insert, [`{${some.map(({ i }) => i).join()}}`, literal(some.map((p) => JSON.stringify(p)))])
+        }
+      },
+      work: async (_, onJob) => {
+        const own = await connect()
+        const stopped = new AbortController()
+        const loop = (async () => {
+          let done: ReadonlyArray<number> = []
+          let floor = 0
+          while (!stopped.signal.aborted) {
+            const rows = await run(exchange, [`{${done.join()}}`, String(floor)], own)
+            if (rows.length === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+            else floor = Number(rows.at(-1)![0])
+            done = rows.map(([pos, payload]) => {
+              onJob(JSON.parse(payload as string) as Payload)
+              return pos as number
+            })
+          }
+        })()
+        return {
+          stop: () => {
+            stopped.abort()
+            return loop
+          }
+        }
+      },
+      close: () => Effect.runPromise(Scope.close(scope, Exit.void))
+    }
+  }
+}]
