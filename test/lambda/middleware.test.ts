@@ -1,5 +1,6 @@
 /** Middleware around records: results that hooks see, duplicates, and what a delivery middleware can tell the queue. */
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -144,7 +145,56 @@ describe("hooks around a record", () => {
     for (const [before, after] of pairs) assert.strictEqual(before, after)
   })
 
-  it("an observer that dies or hangs changes no answer", async () => {
+  it("what a middleware provides is made once per record, however many ask for it; a failure to make it is the record's", async () => {
+    class Connection extends Context.Service<Connection, { readonly number: number }>()("test/Connection") {}
+    class NoConnection extends Schema.TaggedError<NoConnection>()("NoConnection", {}) {}
+    class WithConnection extends Middleware.Service<WithConnection, { provides: Connection }>()("test/WithConnection", {
+      error: NoConnection
+    }) {}
+    class WithUser extends Middleware.Service<WithUser, { requires: Connection }>()("test/WithUser") {}
+    class One extends Task.make("One", { middleware: [WithConnection, WithUser] }) {}
+    const trace: Array<string> = []
+    let made = 0
+    const WithConnectionLive = Layer.succeed(
+      WithConnection,
+      Middleware.hooks({
+        provides: Connection,
+        before: (job) =>
+          job.id === "unlucky" ? Effect.fail(new NoConnection()) : Effect.acquireRelease(
+            Effect.sync(() => ({ number: ++made })),
+            ({ number }) => Effect.sync(() => void trace.push(`close ${number}`))
+          )
+      })
+    )
+    const WithUserLive = Layer.succeed(WithUser, (next, input, job) =>
+      Effect.andThen(
+        Effect.map(Connection, ({ number }) => void trace.push(`user of ${job.id} by ${number}`)),
+        next(input)
+      ))
+    const handler = closing(Lambda.handler(TaskGroup.make(One), {
+      routes: Routes.make({ key: "type", tasks: [One] }),
+      concurrency: 1,
+      layer: Layer.merge(
+        One.toLayer(() => Effect.map(Connection, ({ number }) => void trace.push(`handler by ${number}`))).pipe(
+          Layer.provide([WithConnectionLive, WithUserLive])
+        ),
+        logged()
+      )
+    }))
+    const one = (messageId: string) => LambdaClient.json({ type: "One" }, { messageId })
+    const sent = await LambdaClient.make(handler).sendBatch([one("a"), one("unlucky"), one("b")])
+    assert.deepStrictEqual(sent.failed, ["unlucky"])
+    assert.deepStrictEqual(trace, [
+      "user of a by 1",
+      "handler by 1",
+      "close 1",
+      "user of b by 2",
+      "handler by 2",
+      "close 2"
+    ])
+  })
+
+  it("an observer that dies changes no answer", async () => {
     const handler = closing(Lambda.handler(App, {
       routes,
       middleware: [Middleware.observe({ name: "dies", before: () => Effect.die("a"), after: () => Effect.die("b") })],

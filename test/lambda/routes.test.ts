@@ -229,6 +229,24 @@ describe("a function with routes", () => {
     assert.deepStrictEqual(trace, ["shipped 8"])
   })
 
+  it("the fields of a body may have other names than those of the payload: the schema says which", async () => {
+    const seen: Array<unknown> = []
+    const Snake = Schema.Struct({ orderId: Schema.String, tax: Schema.Number })
+    class Ship extends Task.make("Ship", {
+      payload: Schema.Union([Snake.pipe(Schema.encodeKeys({ orderId: "order_id" })), Snake])
+    }) {}
+    const handler = closing(Lambda.handler(TaskGroup.make(Ship), {
+      routes: Routes.make({ key: "type", tasks: [Ship] }),
+      layer: Layer.merge(Ship.toLayer((payload) => Effect.sync(() => void seen.push(payload))), logged())
+    }))
+    const sent = await LambdaClient.make(handler).sendBatch([
+      LambdaClient.json({ type: "Ship", order_id: "1", tax: 2 }),
+      LambdaClient.json({ type: "Ship", orderId: "3", tax: 4 })
+    ])
+    assert.deepStrictEqual(sent.failed, [])
+    assert.deepStrictEqual(seen, [{ orderId: "1", tax: 2 }, { orderId: "3", tax: 4 }])
+  })
+
   it("FSQS-02 a sub-group that opts out runs without its parent's middleware; its own and the function's still run", async () => {
     trace.length = 0
     const Parent = TaskGroup.shared("parent", { middleware: [mark("parent's")] })
