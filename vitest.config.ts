@@ -1,7 +1,8 @@
 import { defineConfig } from "vitest/config"
 
 // the tests read the sources, not the build: the same condition that `npm start` and the examples use
-const conditions = ["windlass-source", "node", "import", "module", "default"]
+// (not `module`: Node itself loads the packages, and what some name there only a bundler can load)
+const conditions = ["windlass-source", "node", "import", "default"]
 
 export default defineConfig({
   resolve: { conditions },
