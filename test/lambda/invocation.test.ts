@@ -76,7 +76,7 @@ describe("the function's remaining time", () => {
           if (name === "quick") return
           remaining = yield* (yield* Job.Current).remaining
           yield* Deferred.succeed(started, undefined)
-          yield* Effect.onInterrupt(Effect.never, () => Effect.sync(() => ends.push(`${name} interrupted`)))
+          return yield* Effect.onInterrupt(Effect.never, () => Effect.sync(() => ends.push(`${name} interrupted`)))
         }), { margin: "2 seconds", order: "haltBatch" })
       const running = yield* call([work("quick"), work("slow"), work("late")], 10)
       yield* Deferred.await(started)
