@@ -13,19 +13,20 @@
  * const id = yield* Graph.enqueue(release)
  * ```
  *
- * - **Nothing is installed.** Every worker continues the graphs of the jobs that it runs; the backend must have
- *   {@link Capability.Cursor} and {@link Capability.Inspect}, which the types of {@link enqueue} say.
+ * - **Nothing is installed.** Every worker continues the graphs of the jobs that it runs; the backend must be able to do
+ *   what the type of {@link enqueue} says.
  * - A node is enqueued **before** the settlement of the last one before it takes effect: no crash loses it. And exactly
  *   once: the job of node `test` is `ID/test`, and however often a node before it is delivered again, it is not enqueued a
- *   second time. It may begin a moment before the last one before it counts as over.
+ *   second time (not by a worker either that was frozen for less than seven days). It may begin a moment before the last
+ *   one before it counts as over.
  * - A node that failed for good holds what comes after it with `when: "succeeded"`. The dead letter carries that part of
  *   the graph: redriven, it goes on from there when it succeeds. One that was discarded or aborted ends its branch. The
  *   worker says in its log which nodes do not run.
  * - Retries, delays, priorities, groups and headers are those of each enqueue; a delay counts from when the node's turn
  *   comes. A node has no unique key. Enqueue middleware sees every node once, when the graph is enqueued.
  * - A job carries what comes after it, so the first one carries the whole graph: it must fit into one job of the backend.
- *   Nothing is left in the backend of a graph that has ended; of one that stopped half-way a number per node that
- *   something has arrived at.
+ *   Of a graph that has ended the backend keeps the unique keys of its jobs, for seven days; of one that stopped half-way
+ *   also a number per node that something has arrived at.
  * - Ends that no worker sees continue nothing: a node that is cancelled while it waits, and one that completes itself in
  *   its own transaction (`TransactionalSettlement`) and whose worker dies right after.
  *
@@ -171,9 +172,17 @@ export const chain = <const Es extends ReadonlyArray<Enqueue.Enqueue<string, Enq
   ]))) as Graph<any>
 
 /**
+ * What the backend must be able to do.
+ *
+ * @category type facts
+ * @since 0.1.0
+ */
+export type Needed = Capability.Cursor | Capability.Inspect | Capability.Unique
+
+/**
  * Stores the graph with its first job and returns its id; durable when it returns. The jobs have the ids `ID/NODE`. With
- * an `id` of its own it is stored once while its first job lives, as a job is (`Enqueue.id`). Fails as the enqueues of
- * its nodes do, and then nothing is stored: one that a middleware dropped is `Refused`, one with a unique key and a graph
+ * an `id` of its own it is stored once: for seven days the same id stores nothing more. Fails as the enqueues of its nodes
+ * do, and then nothing is stored: one that a middleware dropped is `Refused`, one with a unique key and a graph
  * that is larger than one job may be are `InvalidEnqueue`.
  *
  * A graph that begins with several nodes has one job more, `ID/`, which is over at once; it goes to the queue of the first
@@ -185,7 +194,7 @@ export const chain = <const Es extends ReadonlyArray<Enqueue.Enqueue<string, Enq
 export const enqueue = <R>(
   graph: Graph<R>,
   options?: { readonly id?: string | undefined }
-): Effect.Effect<string, Enqueue.EnqueueError, R | Backend | Capability.Cursor | Capability.Inspect> => {
+): Effect.Effect<string, Enqueue.EnqueueError, R | Backend | Needed> => {
   const declared = new Map<string, Declared<R>>()
   for (const [name, { after, enqueue, when }] of graph.nodes) {
     declared.set(name, { enqueue, after: Array.from(new Set(after)), when: when ?? "succeeded" })

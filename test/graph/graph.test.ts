@@ -285,6 +285,35 @@ describe("a crash", () => {
       }
     })
 
+  withFaults(
+    "a worker that was frozen, and arrives after all is over and forgotten, enqueues nothing",
+    (faults) =>
+      Effect.gen(function*() {
+        // its first move fails, and while it waits for the second try the job is somebody else's, who does it all
+        const cursor = yield* advancing((tries) => tries === 1 ? { applied: false, retryable: true } : undefined)
+        let first = true
+        const { events, ran } = yield* Effect.provideService(
+          work((name) =>
+            Effect.suspend(() => {
+              if (name !== "a" || !first) return Effect.void
+              first = false
+              return Effect.asVoid(Effect.orDie(faults.loseLease("g/1")))
+            })
+          ),
+          Capability.Cursor,
+          cursor
+        )
+        yield* Graph.enqueue(chain, { id: "g" })
+        yield* events.until("Succeeded", { id: "g/1" })
+        yield* events.until("Succeeded", { id: "g/2" })
+        assert.deepStrictEqual(yield* left("g", { 2: 1 }), [], "forgotten")
+        yield* TestClock.adjust("1 minute")
+        yield* events.until("Lost", { id: "g/1" })
+        assert.deepStrictEqual((yield* Queue.takeAll(ran)).toSorted(), ["a", "a", "b"])
+        assert.strictEqual((yield* faults.deliveriesOf("g/2")).length, 1)
+      })
+  )
+
   for (const applied of [true, false]) {
     scenario(
       `a call that fails is tried again before the node is settled, whether it had been applied (${applied})`,

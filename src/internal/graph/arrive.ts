@@ -2,7 +2,7 @@
  * A node has ended, and arrives at one that comes after it. What has arrived there is a set of bits, kept as a cursor of
  * the queue that the later node goes to; the step that makes the set whole is the one that publishes it, so it is enqueued
  * exactly once, whoever else arrives at the same time, and however often a node arrives because its worker died before it
- * could settle.
+ * could settle. (Who arrives after the cursor was forgotten meets the unique key of the job: see `model.ts`.)
  *
  * A cursor holds few bits. Above that many predecessors they arrive in words, and a word that is whole arrives at the
  * next level as one: a node that comes again finds its word whole and goes on from there.

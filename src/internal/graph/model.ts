@@ -36,6 +36,13 @@ export interface Stored {
 /** @internal */
 export const jobId = (graph: string, node: string): string => `${graph}/${node}`
 
+/**
+ * How long a job of a graph is known after its enqueue, in milliseconds: seven days. What has arrived at a node is forgotten
+ * when all before it are settled; a worker that was frozen meanwhile, and does not know that its job is somebody else's and
+ * over, may arrive after that, and finds this.
+ */
+const known = 7 * 86_400_000
+
 /** undefined for what is none, or none that this version can read @internal */
 export const read = (value: string): Stored | undefined => {
   try {
@@ -68,6 +75,7 @@ export const itemOf = (graph: string, name: string, node: Node, rest: Readonly<R
   const { envelope } = node.item
   return {
     ...node.item,
+    unique: { key: `graph ${envelope.id}`, until: { millis: known } },
     envelope: { ...envelope, headers: { ...envelope.headers, [header]: JSON.stringify(stored) } }
   }
 }
