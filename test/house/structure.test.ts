@@ -17,6 +17,7 @@ const nodeAllowed = [
   "src/backends/sqlite/",
   "src/backends/SqliteBackend.ts",
   "src/backends/redis/",
+  "src/backends/sqs/",
   "src/http/",
   "src/isolation/",
   "src/lambda/",

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import { Delay } from "../../../Capability.ts"
 import { ends, equal, Harness, holds, make, refused } from "../harness.ts"
-import { names, receive, stage, takeOne } from "../stage.ts"
+import { names, receive, settle, stage, succeeded, takeOne } from "../stage.ts"
 
 export const delay = [
   make("delay/after", [], "a delayed job is not claimable before its time, and is after it", ["Delay"], function*() {
@@ -15,7 +15,10 @@ export const delay = [
     const s = yield* stage
     yield* s.publish(["late", { due: { _tag: "After", millis: 4 * unit } }], "now")
     const subscription = yield* s.subscribe("w")
-    yield* equal(names(s, yield* subscription.take(10)), ["now"], "at once")
+    const now = yield* takeOne(subscription)
+    yield* equal(names(s, [now, ...yield* subscription.take(10)]), ["now"], "at once")
+    // its lease may be shorter than what an engine of whole seconds takes for the other
+    yield* settle(subscription, now, succeeded)
     yield* advance(3 * unit)
     yield* equal(names(s, yield* subscription.take(10)), [], "before its time")
     yield* advance(unit + slack + granularityMillis)
