@@ -76,6 +76,16 @@ const scenarios = {
     "RT-14",
     "RT-15"
   ],
+  "background work on replies": [
+    "STAR-02",
+    "STAR-03",
+    "STAR-04",
+    "STAR-06",
+    "STAR-07",
+    "FAPI-02",
+    "FAPI-03",
+    "FAPI-04"
+  ],
   "queue semantics": ["PROC-40", "PROC-41", "PROC-42", "PROC-43", "PROC-44", "RT-20", "RT-21"],
   "batches, FIFO, routing, sending, lifespan": ["FSQS-20", "FSQS-21", "FSQS-23", "FSQS-24", "FSQS-26"]
 }
