@@ -177,7 +177,7 @@ export const chain = <const Es extends ReadonlyArray<Enqueue.Enqueue<string, Enq
  * @category type facts
  * @since 0.1.0
  */
-export type Needed = Capability.Cursor | Capability.Inspect | Capability.Unique
+export type Needed = Capability.Cursor | Capability.Unique
 
 /**
  * Stores the graph with its first job and returns its id; durable when it returns. The jobs have the ids `ID/NODE`. With

@@ -483,13 +483,15 @@ describe("enqueueing a graph", () => {
               Enqueue.id("copy"),
               Effect.provideService(Backend, backend),
               Effect.orDie,
-              Effect.asVoid
+              Effect.andThen(Decide.dead())
             ))
           : Effect.void
       )
-      const id = yield* Graph.enqueue(loose({ a: step("a"), b: step("b", ["a"]) }))
+      const id = yield* Graph.enqueue(Graph.make({ a: step("a"), b: step("b", ["a"]) }))
+      yield* events.until("Dead", { id: `${id}/a` })
       yield* events.until("Succeeded", { id: "copy" })
-      yield* events.until("Succeeded", { id: `${id}/b` })
-      assert.deepStrictEqual((yield* Queue.takeAll(ran)).toSorted(), ["a", "b", "copy"])
+      const inspect = yield* Capability.Inspect
+      assert.isTrue(Option.isNone(yield* inspect.get(`${id}/b`)), "the copy has not gone on in the place of a")
+      assert.deepStrictEqual(yield* Queue.takeAll(ran), ["copy"])
     }))
 })

@@ -7,9 +7,8 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import { BackendError, type Delivery, type Settlement } from "../../Backend.ts"
-import { Cursor, Inspect } from "../../Capability.ts"
+import { Cursor } from "../../Capability.ts"
 import { type Outcome, toSettlement } from "../../Outcome.ts"
 import { describe } from "../line.ts"
 import { arrive, cursorsOf, isWhole } from "./arrive.ts"
@@ -124,9 +123,9 @@ const patiently = (
   )
 
 /**
- * After the settlement of a node took effect: forgets who has arrived at the nodes after it, once all that come before
- * those are settled for good. One whose worker died may yet run and arrive again, and would find a clean slate; so may one
- * that is dead and is redriven. Undefined for a job of no graph.
+ * After the settlement of a node took effect: forgets who has arrived at the nodes after it that were enqueued. Not after
+ * its death: redriven it arrives again, perhaps after the unique key of the next one has ended. Undefined when there is
+ * nothing to do, as for a job of no graph.
  *
  * @internal
  */
@@ -139,21 +138,17 @@ export const tidied = (
   if (value === undefined || settlement._tag !== "Complete") return undefined
   const stored = read(value)
   const cursor = Context.getOrUndefined(context as Context.Context<Cursor>, Cursor)
-  const inspect = Context.getOrUndefined(context as Context.Context<Inspect>, Inspect)
-  if (stored === undefined || cursor === undefined || inspect === undefined) return undefined
+  if (stored === undefined || cursor === undefined) return undefined
   const end = endOf(settlement)!
-  const forget = ([name, node]: readonly [string, Node]): Effect.Effect<void, BackendError> =>
-    Effect.gen(function*() {
-      const edge = node.after.find(([before]) => before === stored.node)
-      if (edge === undefined || !goesOn(end, edge[1])) return
-      if (!(yield* Effect.provideService(isWhole(stored.graph, name, node), Cursor, cursor))) return
-      for (const [before] of node.after) {
-        if (before === stored.node) continue
-        const record = yield* inspect.get(jobId(stored.graph, before))
-        if (Option.isSome(record) && !["succeeded", "discarded", "aborted"].includes(record.value.state)) return
-      }
-      yield* cursor.forget(node.queue, cursorsOf(stored.graph, name, node.after.length))
-    })
+  const forget = ([name, node]: readonly [string, Node]): Effect.Effect<void, BackendError> => {
+    const edge = node.after.find(([before]) => before === stored.node)
+    return edge === undefined || !goesOn(end, edge[1])
+      ? Effect.void
+      : Effect.flatMap(
+        Effect.provideService(isWhole(stored.graph, name, node), Cursor, cursor),
+        (whole) => whole ? cursor.forget(node.queue, cursorsOf(stored.graph, name, node.after.length)) : Effect.void
+      )
+  }
   // what is left behind is a number: it must not keep a worker from its work
   return Effect.ignoreCause(Effect.forEach(Object.entries(stored.rest), forget, { discard: true }))
 }

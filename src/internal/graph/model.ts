@@ -38,8 +38,8 @@ export const jobId = (graph: string, node: string): string => `${graph}/${node}`
 
 /**
  * How long a job of a graph is known after its enqueue, in milliseconds: seven days. What has arrived at a node is forgotten
- * when all before it are settled; a worker that was frozen meanwhile, and does not know that its job is somebody else's and
- * over, may arrive after that, and finds this.
+ * once it was enqueued; a node whose worker died, or was frozen and does not know that its job is somebody else's, may
+ * arrive after that, and finds this.
  */
 const known = 7 * 86_400_000
 
