@@ -113,7 +113,7 @@ describe("a redis cluster", () => {
   )
 
   it.live(
-    "hints cross the nodes: work, aborts, seats of leaders; cursors move on the node of their queue",
+    "hints cross the nodes: work, aborts, seats of leaders; cursors and rerouted jobs stay on the node of their queue",
     () =>
       Effect.gen(function*() {
         const started = yield* nodes
@@ -158,6 +158,25 @@ describe("a redis cluster", () => {
           const cursor = Context.get(one, Capability.Cursor)
           assert.strictEqual((yield* cursor.advance({ queue, name: "n", from: undefined, to: 1 }, []))._tag, "Advanced")
         }
+        // a job may go anywhere within its queue; another one may be on another node
+        const queue = queues[0]!
+        const subscription = yield* backend.subscribe(queue, { worker: "v" })
+        yield* backend.publish(queue, [{
+          envelope: { id: "b", task: "T", version: 1, payload: "{}", headers: {}, origin: "user" }
+        }])
+        const [before] = yield* subscription.take(1)
+        const reroute = Context.get(one, Capability.Reroute)
+        const refused = yield* Effect.flip(reroute.prepare(queue, { queue: queues[1]! }))
+        assert.match(refused.message, /from queue "queue-0" to "queue-1": their keys are on two nodes of the cluster/)
+        const to = { queue, priority: 3, group: "g" }
+        yield* reroute.prepare(queue, to)
+        yield* subscription.settle([[
+          before!.receipt,
+          { _tag: "Retry", why: "failed", after: 0, attempt: "spent", place: "back", error: undefined, to }
+        ]])
+        const [after] = yield* subscription.take(1)
+        assert.deepInclude(after, { attempt: 2, priority: 3, group: "g" })
+
         const holder = yield* Effect.forkChild(
           Effect.scoped(Effect.andThen(Context.get(one, Capability.Leader).hold("seat"), Effect.never)),
           { startImmediately: true }
