@@ -128,6 +128,21 @@ describe("examples", () => {
       "my_async_task {\"n\":2} is ready"
     ]))
 
+  it("09 background tasks: STAR-02 after the reply, STAR-04 the middleware's before the handler's, and a job stored with it", () =>
+    prints("examples/09-background-tasks/main.ts", [
+      "I executed",
+      "GET /: {\"message\":\"Hello World\"}",
+      "All done, status of the middleware",
+      "All done, status of the handler",
+      "I executed",
+      "GET /goodbye: {\"message\":\"Goodbye World\"}",
+      "All done, status of the middleware",
+      "I executed",
+      "POST /signup: {\"message\":\"Check your mail\"}",
+      "All done, status of the middleware",
+      "jobs stored: 1"
+    ]))
+
   it("05 two processes: one worker is stopped half-way, the next does the rest", () =>
     prints("examples/05-two-processes/main.ts", [
       "enqueued 40",

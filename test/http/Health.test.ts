@@ -47,7 +47,7 @@ describe("health", () => {
       assert.strictEqual(response.headers["cache-control"], "no-store")
       assert.deepStrictEqual(yield* response.json, { ...health })
       assert.strictEqual((yield* client.head("/health/live")).status, 503)
-    }).pipe(Effect.provide(client()), Effect.provide(posing(() => health)))
+    }).pipe(Effect.provide(Layer.provide(client(), posing(() => health))))
   })
 
   it.live("may live on other paths", () =>
@@ -56,7 +56,7 @@ describe("health", () => {
       assert.strictEqual((yield* client.get("/livez")).status, 200)
       assert.strictEqual((yield* client.get("/readyz")).status, 200)
       assert.strictEqual((yield* client.get("/health/live")).status, 404)
-    }).pipe(Effect.provide(client({ live: "/livez", ready: "/readyz" })), Effect.provide(posing(() => well))))
+    }).pipe(Effect.provide(Layer.provide(client({ live: "/livez", ready: "/readyz" }), posing(() => well)))))
 
   it.live("of a worker that runs is well, and beside it the app has routes of its own", () => {
     class Work extends Task.make("Work") {}
@@ -71,6 +71,6 @@ describe("health", () => {
       const client = yield* TestClient.TestClient
       assert.strictEqual((yield* client.get("/health/ready")).status, 200)
       assert.strictEqual(yield* (yield* client.get("/")).text, "home")
-    }).pipe(Effect.provide(TestClient.layerInProcess(app)), Effect.provide(worker))
+    }).pipe(Effect.provide(Layer.provide(TestClient.layerInProcess(app), worker)))
   })
 })
