@@ -138,7 +138,7 @@ describe("of several that cover an address", () => {
           }
         }
       ),
-      { numRuns: 3_000 }
+      { numRuns: 10_000 }
     )
     for (const [kind, count] of Object.entries(counts)) assert.isAbove(count, 30, kind)
   })

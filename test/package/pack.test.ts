@@ -185,6 +185,19 @@ describe("an installation of windlass and effect", () => {
     assert.strictEqual(output.trimEnd().split("\n").at(-1), "acme greets world, attempt 1; 1 succeeded")
   })
 
+  it("prints an AsyncAPI document with the command that it brings", async () => {
+    writeFileSync(
+      join(project, "app.ts"),
+      `import * as Channel from "windlass/bus/Channel"
+      import * as TaskGroup from "windlass/TaskGroup"
+      export const App: TaskGroup.TaskGroup<string> = TaskGroup.make(Channel.make("orders.{id}"))`
+    )
+    const output = await must(exec(join(project, "node_modules/.bin/windlass-asyncapi"), ["./app.ts#App"], project))
+    const document = JSON.parse(output.slice(0, output.lastIndexOf("}") + 1))
+    assert.deepStrictEqual([document.asyncapi, document.info.title], ["3.0.0", "scratch"])
+    assert.strictEqual(document.channels["orders.id"].address, "orders.{id}")
+  })
+
   it("resolves every public module to the build, and none of the internal ones", async () => {
     const resolved: Record<string, string> = await evaluate(`
       const found = {}
