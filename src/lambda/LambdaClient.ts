@@ -11,7 +11,10 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import { createHash } from "node:crypto"
+import * as Backend from "../Backend.ts"
+import { published, write } from "../backends/sqs/message.ts"
 import type { BatchResponse, Handler } from "./Lambda.ts"
 
 /**
@@ -54,6 +57,52 @@ export const json = (payload: unknown, options?: Omit<Message, "body">): Message
   ...options,
   body: JSON.stringify(payload)
 })
+
+/**
+ * The messages that an enqueue would put into a queue of the SQS backend: the enqueue point is passed, options included.
+ * What a standard queue lacks does not compile, and a delay is left out: the test says when a message is delivered.
+ *
+ * ```ts
+ * const [message] = await LambdaClient.enqueued(SendEmail.enqueue({ to }).pipe(Enqueue.headers({ tenant: "acme" })))
+ * ```
+ *
+ * @category messages
+ * @since 0.1.0
+ */
+export const enqueued = <E>(
+  enqueue: Effect.Effect<unknown, E, Backend.Backend>
+): Promise<ReadonlyArray<Message>> =>
+  Effect.runPromise(Effect.suspend(() => {
+    const messages: Array<Message> = []
+    return Effect.as(Effect.provideService(enqueue, Backend.Backend, capturing(messages)), messages)
+  }))
+
+/** A backend that stores nothing: what is published is kept as messages. */
+const capturing = (messages: Array<Message>): Backend.Shape => {
+  const only = (what: string) => Effect.die(new Error(`LambdaClient.enqueued ${what}: it only takes what is enqueued`))
+  return {
+    name: "lambda-client",
+    limits: {
+      payloadBytes: 1_048_576,
+      delayMillis: 900_000,
+      publishBatch: 10,
+      takeBatch: 10,
+      settleBatch: 10
+    },
+    fence: "weak",
+    declare: () => Effect.void,
+    publish: (_, items) =>
+      Effect.sync(() =>
+        items.map(({ envelope, group }) => {
+          const body = write(published(envelope, { group, delayed: undefined, scheduledFor: undefined }))
+          messages.push({ body, group })
+          return { _tag: "Stored" }
+        })
+      ),
+    subscribe: () => only("has no subscriptions"),
+    ping: Effect.void
+  }
+}
 
 /**
  * What came of one call, as SQS reads it.

@@ -6,11 +6,11 @@ import * as Cause from "effect/Cause"
 import * as SchemaAST from "effect/SchemaAST"
 import { createHash } from "node:crypto"
 import type { Delivery, Envelope } from "../../Backend.ts"
+import { read as readStored, type Stored } from "../../backends/sqs/message.ts"
 import type { DeadReason, Outcome } from "../../Outcome.ts"
 import { route, RouteNotFound, type Routes } from "../Routes.ts"
 import { attribute, type Element, queueOf } from "./event.ts"
 import type { Record } from "./model.ts"
-import { enqueued } from "./wire.ts"
 
 /** @internal */
 export interface Received {
@@ -19,36 +19,47 @@ export interface Received {
   readonly refused: Outcome | undefined
 }
 
-/** @internal */
-export const receive = (element: Element, routes: Routes<string> | undefined): Received => {
+/** `now`: milliseconds since the epoch @internal */
+export const receive = (element: Element, routes: Routes<string> | undefined, now: number): Received => {
   const { group, index, messageId, record } = element
   const id = messageId ?? `record-${index}`
   const read = record === undefined
     ? refuse("undecodable", new Error(`element ${index} of the event is no object`))
     : readBody(record, id, routes)
-  const sent = time(record, "SentTimestamp")
+  const stored = "stored" in read ? read.stored : undefined
+  const envelope = stored?.envelope ?? ("envelope" in read ? read.envelope : rawEnvelope(id, record))
+  const sent = number(record, "SentTimestamp")
+  const received = Math.max(1, Math.floor(number(record, "ApproximateReceiveCount") ?? 1))
   return {
-    refused: "outcome" in read ? read.outcome : undefined,
+    refused: "outcome" in read ? read.outcome : early(stored, now),
     delivery: {
-      envelope: "outcome" in read ? rawEnvelope(id, record) : read.envelope,
-      receipt: { id: "outcome" in read ? id : read.envelope.id, fence: record?.receiptHandle },
+      envelope,
+      receipt: { id: envelope.id, fence: record?.receiptHandle },
       queue: queueOf(record),
-      attempt: Math.max(1, Math.floor(number(record, "ApproximateReceiveCount") ?? 1)),
+      // what earlier messages of the job spent, and the deliveries of this one
+      attempt: (stored?.spent ?? 0) + received,
       // counting deliveries that nobody settled is the business of the queue's redrive policy
       unsettled: 0,
       lostFrom: undefined,
-      enqueuedAt: sent,
-      scheduledFor: undefined,
-      firstFailedAt: undefined,
+      enqueuedAt: stored?.enqueuedAt ?? sent,
+      scheduledFor: stored?.scheduledFor ??
+        (stored?.delayed === undefined || sent === undefined ? undefined : sent + stored.delayed),
+      firstFailedAt: stored?.firstFailedAt,
       priority: 0,
-      group,
+      group: stored?.group ?? group,
       abortRequested: false,
       keepsResult: false
     }
   }
 }
 
-type Read = { readonly envelope: Envelope } | { readonly outcome: Outcome }
+/** A job that was delayed for longer than SQS can delay a message is not run before its time: it comes back. */
+const early = (stored: Stored | undefined, now: number): Outcome | undefined => {
+  const wait = (stored?.notBefore ?? 0) - now
+  return wait > 0 ? { _tag: "Released", why: "released", after: wait, reason: "it is not due yet" } : undefined
+}
+
+type Read = { readonly stored: Stored } | { readonly envelope: Envelope } | { readonly outcome: Outcome }
 
 const readBody = (record: Partial<Record>, id: string, routes: Routes<string> | undefined): Read => {
   const { body } = record
@@ -60,8 +71,8 @@ const readBody = (record: Partial<Record>, id: string, routes: Routes<string> | 
       new Error(`the body of message ${id} has the MD5 ${sum}, and its md5OfBody says ${record.md5OfBody}`)
     )
   }
-  const own = enqueued(record, body)
-  if (own !== undefined) return { envelope: own }
+  const stored = readStored(body)
+  if (stored !== undefined) return { stored }
   if (routes === undefined) {
     return refuse(
       "unknown-task",
@@ -85,7 +96,7 @@ const readBody = (record: Partial<Record>, id: string, routes: Routes<string> | 
   return { envelope: { ...raw, payload, task: task._tag, version: task.version } }
 }
 
-const refuse = (reason: DeadReason, error: Error): Read => ({
+const refuse = (reason: DeadReason, error: Error): { readonly outcome: Outcome } => ({
   outcome: { _tag: "Dead", reason, cause: Cause.fail(error), error: error.message, encoded: undefined }
 })
 
@@ -114,8 +125,6 @@ const number = (record: Partial<Record> | undefined, name: string): number | und
   const value = text === undefined ? Number.NaN : Number(text)
   return Number.isFinite(value) ? value : undefined
 }
-
-const time = number
 
 /** undefined where the platform refuses MD5 (FIPS): then there is nothing to compare with */
 const md5 = (body: string): string | undefined => {

@@ -87,9 +87,9 @@ const processAll = (
       })
     }
     const run = (element: Element): Effect.Effect<boolean> =>
-      Effect.suspend(() => {
+      Effect.clockWith((clock) => {
         if (stopped || Deferred.isDoneUnsafe(closing)) return Effect.succeed(false)
-        const { delivery, refused } = receive(element, options.routes)
+        const { delivery, refused } = receive(element, options.routes, clock.currentTimeMillisUnsafe())
         const services = Context.make(Current, { ...invocation, record: element.record ?? {} })
         return Effect.map(
           worker.deliver(delivery, { ...how, refused, services }),
