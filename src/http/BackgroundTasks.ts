@@ -258,6 +258,17 @@ export const middleware = <E, R>(
 > => Effect.flatMap(Supervisor, ({ handle }) => handle(app))
 
 /**
+ * {@link middleware} for some routes of a router, and for their middleware: `mine.combine(BackgroundTasks.forRoutes).layer`
+ * is a middleware of routes that adds background tasks. Within {@link layer} it changes nothing but that.
+ *
+ * @category middleware
+ * @since 0.1.0
+ */
+export const forRoutes = HttpRouter.middleware<{ provides: BackgroundTasks }>()(
+  Effect.map(Supervisor, ({ handle }) => (app) => handle(app))
+)
+
+/**
  * Background tasks for every route of a router, and for its middleware. Provide it last, so that it is the outermost: a
  * middleware that is provided after it is outside of it, and its resources are closed before the tasks run. A shutdown
  * ends the server first, and then waits as {@link supervisor} says.

@@ -73,6 +73,32 @@ describe("when background tasks begin", () => {
     })
   }
 
+  it.live("when a body breaks off: the reply stays what it was, no second one comes", () => {
+    const { lines, note } = journal()
+    return Effect.gen(function*() {
+      const latch = yield* Latch.make()
+      const body = Stream.make("begun").pipe(
+        Stream.concat(Stream.fromEffect(Effect.andThen(latch.await, Effect.die(new Error("no more"))))),
+        Stream.encodeText
+      )
+      const routes = HttpRouter.add(
+        "GET",
+        "/",
+        Effect.as(BackgroundTasks.add(note("task")), HttpServerResponse.stream(body))
+      )
+      yield* Effect.gen(function*() {
+        const client = yield* raw
+        yield* client.send(get("/"))
+        yield* client.until("begun")
+        yield* latch.open
+        yield* client.closed
+        const received = yield* client.until("begun")
+        assert.deepStrictEqual(received.match(/HTTP\/1.1 \d+/g), ["HTTP/1.1 200"])
+      }).pipe(Effect.provide(serving(routes)))
+      assert.deepStrictEqual(lines, ["task"])
+    })
+  })
+
   it.live("after the last byte of a reply over HTTP/2", () => {
     const { lines, note } = journal()
     return Effect.gen(function*() {

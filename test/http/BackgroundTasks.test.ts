@@ -4,8 +4,10 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
@@ -21,6 +23,8 @@ type App = Layer.Layer<
   | HttpRouter.Request<"Requires", BackgroundTasks.BackgroundTasks>
   | HttpRouter.Request<"GlobalRequires", BackgroundTasks.BackgroundTasks>
   | HttpRouter.Request<"Error", unknown>
+  | HttpRouter.Request<"GlobalError", unknown>
+  | BackgroundTasks.Supervisor
 >
 
 const places = {
@@ -389,6 +393,57 @@ for (const [place, clientOf] of Object.entries(places)) {
         assert.strictEqual((yield* client.get("/none")).status, 404)
         assert.deepStrictEqual(lines, ["seen", "head", "seen", "empty", "seen"])
       }).pipe(Effect.provide(clientOf(app)))
+    })
+
+    it.live("the middleware of one route adds to its requests alone", () => {
+      const { lines, note } = journal()
+      const audited = HttpRouter.middleware((app) => Effect.andThen(BackgroundTasks.add(note("audit")), app))
+      const only = HttpRouter.add("GET", "/audited", Effect.as(BackgroundTasks.add(note("task")), done)).pipe(
+        Layer.provide(audited.combine(BackgroundTasks.forRoutes).layer)
+      )
+      return Effect.gen(function*() {
+        const client = yield* TestClient.TestClient
+        yield* client.get("/audited")
+        yield* client.get("/")
+        assert.deepStrictEqual(lines, ["audit", "task", "plain"])
+      }).pipe(Effect.provide(clientOf(Layer.merge(only, route(Effect.as(BackgroundTasks.add(note("plain")), done))))))
+    })
+
+    it.live("a middleware that reads the body takes it from nobody, and the tasks have the request too", () => {
+      const { lines, note } = journal()
+      const text = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => request.text)
+      const app = HttpRouter.add(
+        "POST",
+        "/",
+        Effect.gen(function*() {
+          yield* BackgroundTasks.add(Effect.flatMap(text, (body) => note(`task: ${body}`)))
+          yield* note(`handler: ${yield* text}`)
+          return done
+        })
+      ).pipe(Layer.provide(HttpRouter.middleware(
+        (app) => Effect.andThen(Effect.flatMap(text, (body) => note(`middleware: ${body}`)), app),
+        { global: true }
+      )))
+      return Effect.gen(function*() {
+        const client = yield* TestClient.TestClient
+        yield* client.post("/", { body: HttpBody.text("hello") })
+        assert.deepStrictEqual(lines, ["middleware: hello", "handler: hello", "task: hello"])
+      }).pipe(Effect.provide(clientOf(app)))
+    })
+
+    it.live("a failure of the handler passes with its cause, and a task's has its own (STAR-10)", () => {
+      const heard = hearing()
+      class Outer extends Schema.TaggedError<Outer>()("Outer", { cause: Schema.Defect() }) {}
+      const app = route(Effect.gen(function*() {
+        const because = (name: string) => new Outer({ cause: new Error("inner", { cause: name }) })
+        yield* BackgroundTasks.add(because("task"), { onFailure: "run" })
+        return yield* because("handler")
+      }))
+      return Effect.gen(function*() {
+        yield* exchange(app)
+        const causes = heard.reports.map(({ cause }) => cause instanceof Error ? String(cause.cause) : undefined)
+        assert.deepStrictEqual(causes, ["Error: handler", "Error: task"])
+      }).pipe(Effect.provide(heard.layer))
     })
 
     it.live("belong to the outermost middleware when it stands twice in a stack", () => {
