@@ -146,6 +146,8 @@ describe("a node that does not succeed", () => {
         assert.isTrue(Option.isNone(yield* inspect.get(`${id}/c`)), "it is not there before its turn")
 
         broken = false
+        // long after the unique key of what ran already has ended
+        yield* TestClock.adjust("30 days")
         const dead = yield* Capability.DeadLetter
         assert.isTrue(yield* dead.retry(`${id}/b`))
         yield* events.until("Succeeded", { id: `${id}/d` })

@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Capability from "windlass/Capability"
 import * as Decide from "windlass/Decide"
 import * as Isolated from "windlass/isolation/Isolated"
 import * as Job from "windlass/Job"
@@ -14,6 +15,9 @@ const EngineLive = Layer.effect(
   Engine,
   Effect.acquireRelease(Effect.succeed("steam"), () => Effect.logInfo("engine released"))
 )
+
+/** what a destination is asked of a backend, of which there is none here */
+const RerouteLive = Layer.succeed(Capability.Reroute, { prepare: () => Effect.void })
 
 const spin = (): never => {
   for (;;);
@@ -67,6 +71,9 @@ const odd = ({ at, what }: typeof Odd.payloadSchema.Type) =>
         const span = yield* Effect.orDie(Effect.currentParentSpan)
         return `${span.traceId} ${span.spanId}`
       }
+      case "reroute":
+        yield* Effect.orDie(Job.reroute({ priority: 7 }))
+        return job.attempt > 1 ? `priority ${job.priority}` : yield* Decide.retry()
       case "spin":
         // it says so first, and was heard, before the loop holds the process up
         yield* Effect.orDie(Isolated.progress(process.pid))
@@ -102,5 +109,5 @@ Isolated.serve(
     Isolated.handler(Short, odd),
     Isolated.handler(Undeclared, ({ code }) => Effect.sync(() => process.exit(code))),
     Isolated.handler(Quick, Effect.succeed(() => Effect.succeed(String(process.pid))))
-  ).pipe(Layer.provide(EngineLive))
+  ).pipe(Layer.provide([EngineLive, RerouteLive]))
 )

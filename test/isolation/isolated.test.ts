@@ -14,6 +14,7 @@ import * as Enqueue from "windlass/Enqueue"
 import * as Isolated from "windlass/isolation/Isolated"
 import { IsolateDied } from "windlass/isolation/IsolateDied"
 import * as Job from "windlass/Job"
+import * as Middleware from "windlass/Middleware"
 import * as Worker from "windlass/Worker"
 import { record } from "../support/backends.ts"
 import { beside, isThere, options, program } from "./support.ts"
@@ -114,6 +115,12 @@ describe("what crosses", () => {
         yield* Effect.flatMap(Capability.Cancel, (cancel) => cancel.request(id))
         yield* Effect.flatMap(Capability.Results, (results) => results.await(id))
       })), long)
+
+  it.live("where the next attempt goes", () =>
+    beside({}, () =>
+      Effect.gen(function*() {
+        assert.strictEqual(yield* Again.execute({ what: "reroute" }), "priority 7")
+      })), long)
 })
 
 describe("a process that dies", () => {
@@ -159,7 +166,9 @@ describe("a process that dies", () => {
         Effect.gen(function*() {
           const before = Number(yield* Quick.execute({ n: 0 }))
           process.kill(before, "SIGKILL")
-          const after = Number(yield* Again.execute({ what: "pid" }))
+          // until this process has buried it, it cannot know
+          while (isThere(before)) yield* Effect.promise(() => new Promise(setImmediate))
+          const after = Number(yield* Odd.execute({ what: "pid" }))
           assert.notStrictEqual(after, before)
         })),
     long
@@ -179,24 +188,51 @@ describe("a process that dies", () => {
         })),
     long
   )
+
+  it.live("middleware runs in the parent, around it, and sees what the process died of (L3)", () => {
+    const seen: Array<unknown> = []
+    const watch = Middleware.hooks({
+      before: () => Effect.sync(() => seen.push(process.pid)),
+      after: (exit) => Effect.sync(() => void seen.push(exit._tag))
+    })
+    return beside({ worker: { middleware: [Middleware.make("watch", watch)] } }, () =>
+      Effect.gen(function*() {
+        const died = yield* Effect.flip(Odd.execute({ what: "exit" }))
+        assert.instanceOf(died, IsolateDied)
+        assert.deepStrictEqual(seen, [process.pid, "Failure"])
+      }))
+  }, long)
 })
 
 describe("a stop", () => {
   it.live(
-    "an endless loop is killed after its time-out, and other jobs do not notice (L17)",
+    "an endless loop is killed after its time-out (L17)",
     () =>
-      beside({ pool: 2, grace: "100 millis" }, (heard) =>
+      beside({ grace: "100 millis" }, (heard) =>
         Effect.gen(function*() {
           const spins = yield* Effect.forkChild(Effect.flip(Short.execute({ what: "spin" })))
-          const { id, value } = yield* Queue.take(heard.progress)
-          // its lease is renewed and its neighbours run while it burns a CPU
-          for (let n = 0; n < 20; n++) assert.notStrictEqual(yield* Quick.execute({ n }), String(value))
-          assert.strictEqual((yield* record(id)).state, "active")
+          const { value } = yield* Queue.take(heard.progress)
           const dead = yield* Fiber.join(spins)
           assert.instanceOf(dead, Job.Dead)
           assert.strictEqual((dead as Job.Dead).reason, "timeout")
           assert.isFalse(isThere(value as number))
-          yield* Quick.execute({ n: 21 })
+          assert.notStrictEqual(yield* Quick.execute({ n: 1 }), String(value))
+        })),
+    long
+  )
+
+  it.live(
+    "other jobs do not notice that one burns the CPU, and its lease is renewed",
+    () =>
+      beside({ pool: 2, grace: "100 millis" }, (heard) =>
+        Effect.gen(function*() {
+          const spins = yield* Effect.forkChild(Effect.flip(Odd.execute({ what: "spin" })))
+          const { id, value } = yield* Queue.take(heard.progress)
+          for (let n = 0; n < 20; n++) assert.notStrictEqual(yield* Quick.execute({ n }), String(value))
+          assert.strictEqual((yield* record(id)).state, "active")
+          yield* Effect.flatMap(Capability.Cancel, (cancel) => cancel.request(id))
+          assert.instanceOf(yield* Fiber.join(spins), Job.Aborted)
+          assert.isFalse(isThere(value as number))
         })),
     long
   )

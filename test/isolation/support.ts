@@ -9,6 +9,7 @@ import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import * as Capability from "windlass/Capability"
 import * as Isolated from "windlass/isolation/Isolated"
+import type * as Middleware from "windlass/Middleware"
 import * as TaskGroup from "windlass/TaskGroup"
 import * as Worker from "windlass/Worker"
 import { memory } from "../support/backends.ts"
@@ -95,7 +96,9 @@ export const program = (what: string) =>
 
 /** runs a program beside a worker that has everything in processes; all is over when it returns */
 export const beside = <A, E>(
-  settings: Partial<Isolated.Options> & { readonly worker?: Worker.Settings },
+  settings: Partial<Isolated.Options> & {
+    readonly worker?: Worker.Settings & { readonly middleware?: ReadonlyArray<Middleware.Inline> }
+  },
   program: (heard: Heard) => Effect.Effect<
     A,
     E,

@@ -20,6 +20,7 @@ const settings = {
       "progress",
       "log",
       "trace",
+      "reroute",
       "spin",
       "hold",
       "deaf",

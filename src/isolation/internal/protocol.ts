@@ -1,5 +1,5 @@
 /** What the two processes say to each other, as JSON over the channel of Node's `fork`. One job at a time per process. */
-import type { Origin } from "../../Backend.ts"
+import type { Destination, Origin } from "../../Backend.ts"
 import type { Decision } from "../../Decide.ts"
 
 /** A job as it crosses; `remaining` in milliseconds from when it was sent, a payload encoded by the task's own schema. */
@@ -55,6 +55,8 @@ export type ToParent =
   /** the handler's exit, encoded by the task's own schemas */
   | { readonly _tag: "Done"; readonly exit: string }
   | { readonly _tag: "Decided"; readonly decision: Decision }
+  /** where the next attempt goes, if there is one */
+  | { readonly _tag: "Reroute"; readonly to: Destination }
   | { readonly _tag: "Progress"; readonly call: number; readonly value: string }
   | { readonly _tag: "StopWorker" }
   | { readonly _tag: "Log"; readonly line: Line }

@@ -51,6 +51,8 @@ export const run = (
             return over(message)
           case "Log":
             return log(context, message.line)
+          case "Reroute":
+            return Job.controls(job).reroute(message.to)
           case "StopWorker":
             return void Effect.runForkWith(context)(job.worker.stop)
           case "Progress":

@@ -150,7 +150,10 @@ const runJob = (
   const fiber = Effect.runForkWith(
     span._tag === "Some" ? Context.add(inside, Tracer.ParentSpan, span.value) : inside
   )(Effect.suspend(() => body(entry.run, undefined)(payload.value, run)), { uninterruptible: true })
-  fiber.addObserver((exit) => send(encode(task, exit)))
+  fiber.addObserver((exit) => {
+    if (run.to !== undefined) send({ _tag: "Reroute", to: run.to })
+    send(encode(task, exit))
+  })
   return run
 }
 
