@@ -22,6 +22,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import * as Task from "../Task.ts"
 import type * as TaskGroup from "../TaskGroup.ts"
 
@@ -176,8 +177,50 @@ export const tasks = (routes: Routes<string>): ReadonlyArray<Task.Any> =>
     ])
   )
 
-/** {@link find} without an effect around it. @internal */
-export const route = (routes: Routes<string>, body: unknown): Task.Any | RouteNotFound => {
+/**
+ * The same routes for a polling worker: what the SQS backend is given as `foreign`. A message that they do not take, or that
+ * cannot be read, asks for no job there.
+ *
+ * ```ts
+ * SqsBackend.layer({ foreign: Routes.foreign(routes) })
+ * ```
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const foreign = (routes: Routes<string>) =>
+(message: {
+  readonly body: string
+  readonly attributes: { readonly [name: string]: string }
+}): (Job & { readonly headers: { readonly [name: string]: string } }) | undefined => {
+  const job = jobOf(routes, message.body)
+  return job instanceof Error ? undefined : { ...job, headers: message.attributes }
+}
+
+interface Job {
+  readonly task: string
+  readonly version: number
+  readonly payload: string
+}
+
+/** The job that a body asks for, or why it asks for none. @internal */
+export const jobOf = (routes: Routes<string>, body: string): Job | Error => {
+  let json: unknown
+  try {
+    json = JSON.parse(body)
+  } catch (cause) {
+    return new Error("its body is no JSON", { cause })
+  }
+  if (typeof json !== "object" || json === null || Array.isArray(json)) return new Error("its body is no JSON object")
+  const task = route(routes, json)
+  if (task instanceof RouteNotFound) return task
+  // a task without a payload takes any body: there is nothing in it for it
+  const payload = SchemaAST.isVoid(task.payloadSchema.ast) ? "null" : body
+  return { task: task._tag, version: task.version, payload }
+}
+
+/** {@link find} without an effect around it. */
+const route = (routes: Routes<string>, body: unknown): Task.Any | RouteNotFound => {
   const value = fieldOf(body, routes.key)
   const target = value === undefined ? undefined : routes.entries.get(value)
   if (target === undefined) return routes.otherwise ?? notFound(routes, value)
@@ -208,8 +251,8 @@ const notFound = (routes: Routes<string>, value: string | undefined): RouteNotFo
 
 const show = (target: Target): string => isRoutes(target) ? `the routes by ${target.key}` : `task ${target._tag}`
 
-/** `OrderCreated`: itself, orderCreated, order_created, order-created. @internal */
-export const spellings = (name: string): ReadonlySet<string> => {
+/** `OrderCreated`: itself, orderCreated, order_created, order-created. */
+const spellings = (name: string): ReadonlySet<string> => {
   const words = name
     .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
     .replace(/([A-Z]+)([A-Z][a-z])/g, "$1 $2")

@@ -22,6 +22,8 @@ import * as Worker from "windlass/Worker"
 import { root } from "../support/tsc.ts"
 import { act, App, closing, logged, routes } from "./support.ts"
 
+class NoConnection extends Schema.TaggedError<NoConnection>()("NoConnection", { message: Schema.String }) {}
+
 class Work extends Task.make("Work", { payload: { name: Schema.String }, success: Schema.Unknown }) {}
 const Works = TaskGroup.make(Work)
 const workRoutes = Routes.make({ key: "type", tasks: [Work] })
@@ -144,7 +146,10 @@ describe("the environment", () => {
   const counting = (trace: Array<string>, fails: () => boolean = () => false) =>
     Layer.effectDiscard(Effect.suspend(() =>
       fails()
-        ? Effect.andThen(Effect.sync(() => trace.push("failed")), Effect.fail(new Error("no connection")))
+        ? Effect.andThen(
+          Effect.sync(() => trace.push("failed")),
+          Effect.fail(new NoConnection({ message: "no connection" }))
+        )
         : Effect.acquireRelease(
           Effect.sync(() => trace.push("open")),
           () => Effect.sync(() => trace.push("close"))

@@ -3,12 +3,11 @@
  * What cannot be run is a delivery too, with the outcome that it ends with: observers and delivery middleware see it.
  */
 import * as Cause from "effect/Cause"
-import * as SchemaAST from "effect/SchemaAST"
 import { createHash } from "node:crypto"
 import type { Delivery, Envelope } from "../../Backend.ts"
 import { read as readStored, type Stored } from "../../backends/sqs/message.ts"
 import type { DeadReason, Outcome } from "../../Outcome.ts"
-import { route, RouteNotFound, type Routes } from "../Routes.ts"
+import { jobOf, RouteNotFound, type Routes } from "../Routes.ts"
 import { attribute, type Element, queueOf } from "./event.ts"
 import type { Record } from "./model.ts"
 
@@ -79,21 +78,10 @@ const readBody = (record: Partial<Record>, id: string, routes: Routes<string> | 
       new Error(`message ${id} was not enqueued by windlass: give the handler routes that say which task takes it`)
     )
   }
-  let json: unknown
-  try {
-    json = JSON.parse(body)
-  } catch (error) {
-    return refuse("undecodable", new Error(`the body of message ${id} is no JSON`, { cause: error }))
-  }
-  if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    return refuse("undecodable", new Error(`the body of message ${id} is no JSON object`))
-  }
-  const task = route(routes, json)
-  if (task instanceof RouteNotFound) return refuse("unknown-task", task)
-  const raw = rawEnvelope(id, record)
-  // a task without a payload takes any body: there is nothing in it for it
-  const payload = SchemaAST.isVoid(task.payloadSchema.ast) ? "null" : raw.payload
-  return { envelope: { ...raw, payload, task: task._tag, version: task.version } }
+  const job = jobOf(routes, body)
+  if (job instanceof RouteNotFound) return refuse("unknown-task", job)
+  if (job instanceof Error) return refuse("undecodable", new Error(`message ${id}: ${job.message}`, { cause: job }))
+  return { envelope: { ...rawEnvelope(id, record), ...job } }
 }
 
 const refuse = (reason: DeadReason, error: Error): { readonly outcome: Outcome } => ({
