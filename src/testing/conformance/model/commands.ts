@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import type { Settlement, Uniqueness } from "../../../Backend.ts"
+import type { Destination, Settlement, Uniqueness } from "../../../Backend.ts"
 import type { Need } from "../harness.ts"
 import type { Prng } from "./random.ts"
 
@@ -69,6 +69,12 @@ export const generate = (random: Prng, facts: ReadonlySet<Need>, lease: number, 
     keepResult: facts.has("Results") && random.chance(0.3) ? (timed ? millis() : 3_600_000) : undefined
   })
 
+  /** within the queue: what becomes of a job elsewhere is a matter of the cases */
+  const destination = (): Destination => ({
+    priority: facts.has("Priority") && random.chance(0.5) ? random.pick([-1, 0, 1, 2]) : undefined,
+    group: facts.has("Groups") && random.chance(0.6) ? random.pick(["g", "h", null]) : undefined
+  })
+
   const settlement = (): Settlement => {
     const dice = random.int(10)
     const exit = random.chance(0.3) ? `"${random.int(100)}"` : undefined
@@ -81,13 +87,15 @@ export const generate = (random: Prng, facts: ReadonlySet<Need>, lease: number, 
       }
     }
     if (dice < 5) return { _tag: "Dead", reason: random.pick(["failed", "poison"]), error: "no", exit }
+    const place = random.pick(["back", "front"] as const)
     return {
       _tag: "Retry",
       why: random.pick(["failed", "failed", "snoozed", "interrupted", "released"]),
       after: timed && random.chance(0.3) ? millis() : 0,
       attempt: random.pick(["spent", "kept"]),
-      place: random.pick(["back", "front"]),
-      error: undefined
+      place,
+      error: undefined,
+      to: place === "back" && facts.has("Reroute") && random.chance(0.4) ? destination() : undefined
     }
   }
 

@@ -11,10 +11,10 @@ type Place = { readonly at: "front" | "back" | "loose"; readonly n: number }
 
 export interface ModelJob {
   readonly name: string
-  readonly priority: number
-  readonly group: string | undefined
-  /** order of the publishes */
-  readonly age: number
+  priority: number
+  group: string | undefined
+  /** order of the publishes, or of the arrivals in its group */
+  age: number
   readonly new: NewJob
   readonly delayed: boolean
   phase: "waiting" | "active" | "ended" | "dead"

@@ -200,7 +200,12 @@ export class Model {
       this.end(job, { state: "dead", reason: settlement.reason, exit: settlement.exit })
     } else if (aborts) this.end(job, { state: "aborted", reason: undefined, exit: undefined })
     else {
-      const { after, attempt, place, why } = settlement
+      const { after, attempt, place, to, why } = settlement
+      if (to?.priority !== undefined) job.priority = to.priority
+      if (to?.group !== undefined && (to.group ?? undefined) !== job.group) {
+        job.group = to.group ?? undefined
+        job.age = this.steps
+      }
       if (attempt === "spent") job.spent++
       if (why === "failed") job.failed = true
       job.phase = "waiting"

@@ -151,12 +151,16 @@ class Play {
 
   private settlements(items: ReadonlyArray<readonly [Ago, Settlement]>) {
     const seen = new Set<number>()
+    let joined = false
     return items.flatMap(([ago, settlement]) => {
       const handout = this.handout(ago)
-      // which of two settlements in one batch wins is up to the engine
+      // which of two settlements in one batch wins is up to the engine, and which of two that join a group is the older
       if (handout === undefined || seen.has(handout)) return []
       seen.add(handout)
-      return [[handout, this.receipts[handout]!, settlement] as const]
+      const joins = settlement._tag === "Retry" && settlement.to?.group !== undefined
+      const asked = joins && joined ? { ...settlement, to: undefined } : settlement
+      joined ||= joins
+      return [[handout, this.receipts[handout]!, asked] as const]
     })
   }
 
