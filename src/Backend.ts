@@ -28,7 +28,11 @@ export type Origin = "user" | "cron" | "handler"
  * @since 0.1.0
  */
 export interface Envelope {
-  /** made by the producer (UUIDv7, or the caller's own): publishing it again after an unknown outcome stores it once */
+  /**
+   * made by the producer (UUIDv7, or the caller's own). While the engine has a job with this id that has not ended, or a
+   * dead letter, another one is a `Duplicate`: publishing it again after an unknown outcome stores it once as long as the
+   * first has not ended. What must hold for longer is a unique key with a time of its own (`Uniqueness.until`)
+   */
   readonly id: string
   readonly task: string
   /** version of the payload's schema, from 1 */
@@ -192,9 +196,9 @@ export declare namespace Settlement {
     readonly error: string | undefined
     /**
      * `Reroute`: it goes back there instead, in the same step. The place that it leaves goes to the next of its old group;
-     * in another queue or group it is the youngest. A unique key that it holds comes along, unless another job has it
-     * there. A queue that already has a job of this id keeps this one out: it stays where it is. Was it asked to abort,
-     * it goes nowhere
+     * in another queue or group it is the youngest, so `place` is `back`. A unique key that it holds comes along, unless
+     * another job has it there. A queue that already has a job of this id keeps this one out: it stays where it is. Was
+     * it asked to abort, it goes nowhere
      */
     readonly to?: Destination | undefined
   }

@@ -3,10 +3,12 @@
  * took until those that a fault hit were done.
  */
 export class Ledger {
-  /** `ID ATTEMPT` -> how often its handler was entered */
+  /** `ID LIFE ATTEMPT` -> how often its handler was entered */
   private readonly runs = new Map<string, number>()
-  /** jobs whose success a worker was told is settled, with how often */
+  /** `ID LIFE` of jobs whose success a worker was told is settled -> how often */
   private readonly settled = new Map<string, number>()
+  /** id -> life -> when its handler had succeeded first, `Infinity` before that */
+  private readonly lives = new Map<string, Map<string, number>>()
   private readonly doneAt = new Map<string, number>()
   /** claimed, and not settled since as far as its worker knows -> by whom */
   private readonly open = new Map<string, string>()
@@ -28,17 +30,19 @@ export class Ledger {
         break
       case "run":
         this.entered.add(id)
-        this.runs.set(`${id} ${rest[0]}`, (this.runs.get(`${id} ${rest[0]}`) ?? 0) + 1)
+        raise(this.runs, `${id} ${rest[1]} ${rest[0]}`)
+        this.lived(id, rest[1]!, Infinity)
         break
       case "done":
         this.doneAt.set(id, at)
+        this.lived(id, rest[1]!, Number(rest[2]))
         break
       case "answer":
         if (rest[1] === "Settled") {
           this.open.delete(id)
           this.entered.delete(id)
           this.settledAt.push(at)
-          if (rest[0] === "Complete") this.settled.set(id, (this.settled.get(id) ?? 0) + 1)
+          if (rest[0] === "Complete") raise(this.settled, `${id} ${rest[2]}`)
         }
         break
     }
@@ -52,7 +56,18 @@ export class Ledger {
     return () => void this.waiting.delete(look)
   }
 
-  /** entries into a handler beyond the one that every attempt needs */
+  private lived(id: string, life: string, doneAt: number): void {
+    const lives = this.lives.get(id) ?? new Map<string, number>()
+    lives.set(life, Math.min(lives.get(life) ?? Infinity, doneAt))
+    this.lives.set(id, lives)
+  }
+
+  /** when the handler had succeeded in each of the lives of an id, first life first */
+  livesOf(id: string): ReadonlyArray<number> {
+    return Array.from(this.lives.get(id) ?? []).sort(([a], [b]) => Number(a) - Number(b)).map(([, doneAt]) => doneAt)
+  }
+
+  /** entries into a handler beyond the one that every attempt of a life needs */
   get duplicates(): number {
     let count = 0
     for (const runs of this.runs.values()) count += runs - 1
@@ -88,3 +103,5 @@ export class Ledger {
     return next === undefined ? 0 : next - from
   }
 }
+
+const raise = (counts: Map<string, number>, key: string): void => void counts.set(key, (counts.get(key) ?? 0) + 1)

@@ -129,6 +129,13 @@ export class Proxy {
     })
   }
 
+  /** all connections end at once */
+  get sever(): Effect.Effect<void> {
+    return Effect.sync(() => {
+      for (const link of Array.from(this.links)) link.close()
+    })
+  }
+
   get blackHole(): Effect.Effect<void> {
     return Effect.sync(() => {
       this.isHole = true

@@ -11,12 +11,24 @@ export interface Row {
   readonly lost: number
   readonly duplicates: number
   readonly allowed: number
+  /** jobs that were published again after an unknown outcome, when the first had ended already */
+  readonly again: number
   readonly why: string
   /** milliseconds */
   readonly recovery: number | undefined
 }
 
-const headings = ["fault", "engine", "jobs", "lost", "ran twice", "at most", "which", "back after"] as const
+const headings = [
+  "fault",
+  "engine",
+  "jobs",
+  "lost",
+  "ran twice",
+  "at most",
+  "which",
+  "sent twice",
+  "back after"
+] as const
 
 const cells = (row: Row): ReadonlyArray<string> => [
   row.fault,
@@ -26,6 +38,7 @@ const cells = (row: Row): ReadonlyArray<string> => [
   String(row.duplicates),
   String(row.allowed),
   row.why,
+  String(row.again),
   row.recovery === undefined ? "–" : `${(row.recovery / 1000).toFixed(2)} s`
 ]
 

@@ -2,8 +2,11 @@
  * The worker of the suite, the same in a child and in the test's own process. It says what happens to every job, a line
  * each, written before the next step is taken:
  *
- * - `claimed ID ...`, `run ID ATTEMPT`, `done ID ATTEMPT`, `answer ID SETTLEMENT ANSWER`, `lost ID`
+ * - `claimed ID ...`, `run ID ATTEMPT LIFE`, `done ID ATTEMPT LIFE TIME`, `answer ID SETTLEMENT ANSWER LIFE`, `lost ID`
  * - `at POINT ID ...`: it has come to the crash point that it was asked to stop at
+ *
+ * A life is when the job was enqueued: an id that was published again after its job had ended begins another one. The time
+ * is of the clock that all processes of the machine share, in milliseconds.
  *
  * Crash points: `claimed` (an answer with jobs came, and nobody was told), `before` (of a middleware), `handler` (its
  * middle), `after` (of the same middleware), `settle` (a batch of successes is about to be sent), `requeue` (a batch with
@@ -46,6 +49,9 @@ export interface Options {
   readonly stop?: { readonly point: Point; readonly nth: number } | undefined
 }
 
+/** milliseconds on the clock that all processes of the machine share */
+export const steadyNow = (): number => Number(process.hrtime.bigint()) / 1_000_000
+
 export interface Hands {
   readonly say: (line: string) => void
   /** called at the crash point, once */
@@ -66,10 +72,14 @@ const instrument = (options: Options, hands: Hands) => {
     // a batch is more than one
     if (items.length > 1) at(items.some(([, { _tag }]) => _tag === "Retry") ? "requeue" : "settle", ids)
   }
+  const lives = new WeakMap<Receipt, number | undefined>()
   const settled = (items: Items, answers: ReadonlyArray<Settled>): void =>
-    items.forEach(([receipt, settlement], i) => hands.say(`answer ${receipt.id} ${settlement._tag} ${answers[i]}`))
+    items.forEach(([receipt, settlement], i) =>
+      hands.say(`answer ${receipt.id} ${settlement._tag} ${answers[i]} ${lives.get(receipt)}`)
+    )
   const claimed = (deliveries: ReadonlyArray<Delivery>): void => {
     if (deliveries.length === 0) return
+    for (const { enqueuedAt, receipt } of deliveries) lives.set(receipt, enqueuedAt)
     const ids = deliveries.map(({ envelope }) => envelope.id)
     hands.say(`claimed ${ids.join(" ")}`)
     at("claimed", ids)
@@ -119,12 +129,12 @@ const around = ({ at }: Instrument) =>
 const handler = ({ at }: Instrument, { say }: Hands) =>
   Work.toLayer(({ fails, takes }) =>
     Effect.gen(function*() {
-      const { attempt, id } = yield* Job.Current
-      say(`run ${id} ${attempt}`)
+      const { attempt, enqueuedAt, id } = yield* Job.Current
+      say(`run ${id} ${attempt} ${enqueuedAt}`)
       at("handler", [id])
       if (takes > 0) yield* Effect.sleep(takes)
       if (fails && attempt === 1) return yield* new NotYet()
-      say(`done ${id} ${attempt}`)
+      say(`done ${id} ${attempt} ${enqueuedAt} ${steadyNow()}`)
     })
   )
 

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { Backend, type BackendError, type Item } from "windlass/Backend"
+import { Backend, type BackendError, type Item, type Published, type Shape } from "windlass/Backend"
 import { Inspect } from "windlass/Capability"
 import type { Settings } from "./child.ts"
 import { start } from "./children.ts"
@@ -14,7 +14,7 @@ import { Ledger } from "./ledger.ts"
 import { type Chance, options } from "./options.ts"
 import { layerOf, type Place, type Services } from "./places.ts"
 import type { Server } from "./servers.ts"
-import { type Options, run } from "./work.ts"
+import { type Options, run, steadyNow } from "./work.ts"
 
 export class Stalled extends Data.TaggedError("Stalled")<{ readonly message: string }> {}
 
@@ -30,6 +30,13 @@ const patiently = <A, R>(call: Effect.Effect<A, BackendError, R>): Effect.Effect
 
 const queue = "default"
 
+/** what the calls that published an id were answered */
+interface Calls {
+  unknown: number
+  /** times of the answers, on the clock of the machine */
+  readonly stored: Array<number>
+}
+
 export class World {
   readonly place: Place
   readonly chance: Chance
@@ -37,8 +44,7 @@ export class World {
   readonly server: Server | undefined
   readonly ledger = new Ledger()
   readonly ids: Array<string> = []
-  /** published again because nobody knew whether they were stored: an engine knows an id for as long as it has the job */
-  readonly republished = new Set<string>()
+  private readonly calls = new Map<string, Calls>()
 
   constructor(place: Place, chance: Chance, server: Server | undefined) {
     this.place = place
@@ -46,34 +52,85 @@ export class World {
     this.server = server
   }
 
-  /** publishes jobs one batch after the other, each until it is said to be stored, and counts on all of them */
+  /** jobs that this world counts on from now on */
+  jobs(
+    count: number,
+    payload: { readonly fails?: boolean; readonly takes?: number } = {},
+    options: Omit<Item, "envelope"> = {}
+  ): ReadonlyArray<Item> {
+    const encoded = JSON.stringify({ fails: payload.fails ?? false, takes: payload.takes ?? 0 })
+    const first = this.ids.length
+    const items = Array.from({ length: count }, (_, i): Item => ({
+      envelope: { id: `j${first + i}`, task: "Work", version: 1, payload: encoded, headers: {}, origin: "user" },
+      ...options
+    }))
+    this.ids.push(...items.map(({ envelope }) => envelope.id))
+    return items
+  }
+
+  /** one call; what it was answered is noted */
+  send(backend: Shape, items: ReadonlyArray<Item>): Effect.Effect<ReadonlyArray<Published>, BackendError> {
+    return backend.publish(queue, items).pipe(
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          this.ledger.hear("producer", `failed ${error.outcome} ${error.message}`)
+          if (error.outcome === "Unknown") { for (const { envelope } of items) this.callsOf(envelope.id).unknown++ }
+        })
+      ),
+      Effect.tap((answers) =>
+        Effect.sync(() => {
+          const now = steadyNow()
+          items.forEach(({ envelope }, i) => {
+            if (answers[i]?._tag === "Stored") this.callsOf(envelope.id).stored.push(now)
+          })
+        })
+      )
+    )
+  }
+
+  /** publishes jobs one batch after the other, each until it is said to be stored */
   publish(
     count: number,
     payload: { readonly fails?: boolean; readonly takes?: number } = {},
     batch = 50
   ): Effect.Effect<void, BackendError, Backend> {
     return Effect.flatMap(Backend, (backend) => {
-      const encoded = JSON.stringify({ fails: payload.fails ?? false, takes: payload.takes ?? 0 })
-      const first = this.ids.length
-      const items = Array.from({ length: count }, (_, i): Item => ({
-        envelope: { id: `j${first + i}`, task: "Work", version: 1, payload: encoded, headers: {}, origin: "user" }
-      }))
-      this.ids.push(...items.map(({ envelope }) => envelope.id))
+      const items = this.jobs(count, payload)
       const batches = Array.from(
         { length: Math.ceil(count / batch) },
         (_, i) => items.slice(i * batch, (i + 1) * batch)
       )
-      return Effect.forEach(
-        batches,
-        (some) =>
-          patiently(Effect.tapError(backend.publish(queue, some), (error) =>
-            Effect.sync(() => {
-              this.ledger.hear("producer", `failed ${error.outcome} ${error.message}`)
-              if (error.outcome === "Unknown") { for (const { envelope } of some) this.republished.add(envelope.id) }
-            }))),
-        { discard: true }
-      )
+      return Effect.forEach(batches, (some) => patiently(this.send(backend, some)), { discard: true })
     })
+  }
+
+  private callsOf(id: string): Calls {
+    let calls = this.calls.get(id)
+    if (calls === undefined) this.calls.set(id, calls = { unknown: 0, stored: [] })
+    return calls
+  }
+
+  /**
+   * What was published again after its end. An engine knows an id for as long as it has the job: a publish whose outcome
+   * is `Unknown` may have stored it, and when it is sent again after that job has ended and was forgotten, it begins
+   * another life. `count`: lives beyond the first. `wrong`: ids with a life that no call can have begun, or that began
+   * before the handler of the one before it had succeeded.
+   */
+  get again(): { readonly count: number; readonly wrong: ReadonlyArray<string> } {
+    let count = 0
+    const wrong: Array<string> = []
+    for (const id of this.ids) {
+      const doneAt = this.ledger.livesOf(id)
+      const { stored, unknown } = this.callsOf(id)
+      count += Math.max(0, doneAt.length - 1)
+      const begun = stored.at(-1) ?? Infinity
+      if (
+        doneAt.length > 1 && (doneAt.length > unknown + stored.length || doneAt.slice(0, -1).some((at) => at > begun))
+      ) {
+        wrong.push(id)
+      }
+    }
+    return { count, wrong }
   }
 
   /** a worker in a process of its own */

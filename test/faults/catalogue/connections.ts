@@ -1,13 +1,20 @@
 /** The server, or the way to it, fails under workers that live on. */
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { afterLease, concurrency, type Fault, networked } from "../fault.ts"
+import { Backend } from "windlass/Backend"
+import { concurrency, type Fault, networked } from "../fault.ts"
 import { type Engine, options } from "../options.ts"
+import { layerOf } from "../places.ts"
 import { before } from "../proxy.ts"
 import { flushScripts } from "../servers.ts"
 import { jobs } from "../world.ts"
+
+class Answered extends Data.TaggedError("Answered")<{ readonly message: string }> {}
 
 /** the worker's connections are cut as it settles; there is no other worker */
 const cut = (when: "before" | "after", name: string, why: string): Fault => ({
@@ -30,7 +37,7 @@ const cut = (when: "before" | "after", name: string, why: string): Fault => ({
     const from = performance.now()
     const held = world.ledger.held()
     yield* world.drained
-    return { allowed: 0, recovery: world.ledger.recovery(from, held), within: afterLease(world) }
+    return { allowed: 0, recovery: world.ledger.recovery(from, held) }
   })
 })
 
@@ -58,9 +65,50 @@ const blackHole: Fault = {
     yield* world.publish(10)
     yield* worker.line(/^claimed /, worker.lines.filter((line) => line.startsWith("claimed ")).length + 1)
     yield* world.drained
-    return { allowed: concurrency + held.size, recovery, within: afterLease(world) }
+    return { allowed: concurrency + held.size, recovery }
   })
 }
+
+/**
+ * The server stores a batch, and its producer never hears of it. It sends the batch again when the jobs have run and are
+ * forgotten. An engine knows an id for as long as it has the job, so they run anew; unless the jobs hold a unique key for
+ * a while, which outlives them.
+ */
+const unheard = (name: string, window: number | undefined, why: string): Fault => ({
+  name: `a publish whose answer is lost, sent again after its jobs have ended${name}`,
+  engines: networked,
+  why,
+  run: Effect.fnUntraced(function*(world) {
+    const { proxy, url } = yield* before(world.place.url)
+    const far = Context.get(yield* Layer.build(layerOf({ ...world.place, url })), Backend)
+    // the first one makes the queue, in a call of its own
+    yield* world.send(far, world.jobs(1))
+    const items = world.jobs(20).map((item) => ({
+      ...item,
+      unique: window === undefined ? undefined : { key: item.envelope.id, until: { millis: window } }
+    }))
+    const hit = yield* proxy.cut("unanswered")
+    const from = performance.now()
+    const failure = yield* Effect.flip(world.send(far, items))
+    yield* hit
+    // or the client waits for the answer when it is to close
+    yield* proxy.sever
+    if (failure.outcome !== "Unknown" || !failure.retryable) {
+      return yield* new Answered({ message: `a publish without an answer failed as ${failure.outcome}` })
+    }
+    yield* world.survivor()
+    yield* world.allDone(world.ids)
+    yield* world.drained
+    const recovery = world.ledger.recovery(from, new Set(world.ids))
+    const answers = (yield* world.send(yield* Backend, items)).map(({ _tag }) => _tag)
+    const expected = window === undefined ? "Stored" : "Duplicate"
+    if (answers.some((answer) => answer !== expected)) {
+      return yield* new Answered({ message: `it was answered ${answers.join()}, and not ${expected}` })
+    }
+    yield* world.drained
+    return { allowed: 0, again: window === undefined ? items.length : 0, recovery }
+  })
+})
 
 const restart = (name: string, engines: ReadonlyArray<Engine>, signal: NodeJS.Signals): Fault => ({
   name,
@@ -82,7 +130,7 @@ const restart = (name: string, engines: ReadonlyArray<Engine>, signal: NodeJS.Si
     yield* Effect.promise(() => server.start())
     yield* Fiber.join(publishing)
     yield* world.drained
-    return { allowed: held.size, recovery: ledger.recovery(from, held), within: afterLease(world) + 10_000 }
+    return { allowed: held.size, recovery: ledger.recovery(from, held) }
   })
 })
 
@@ -117,7 +165,7 @@ const disturbed = (options: {
       recovery = Math.max(recovery, ledger.recovery(from, held))
     }
     yield* world.drained
-    return { allowed, recovery, within: afterLease(world) }
+    return { allowed, recovery }
   })
 })
 
@@ -135,6 +183,8 @@ export const connections: ReadonlyArray<Fault> = [
   cut("before", "before the request", "none: the settlement is sent again"),
   cut("after", "after the request, before the reply", "none: it is settled; what was claimed with it comes back unrun"),
   blackHole,
+  unheard("", undefined, "all of them, once more: their ids went with them"),
+  unheard(", within the time of a unique key", 600_000, "none: the key is kept for its time"),
   disturbed({
     name: "pg_terminate_backend on all, three times",
     engine: "postgres",

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Child } from "../children.ts"
-import { afterLease, concurrency, durable, type Fault } from "../fault.ts"
+import { concurrency, durable, type Fault } from "../fault.ts"
 import { options } from "../options.ts"
 import { jobs } from "../world.ts"
 
@@ -51,7 +51,7 @@ const frozen = (
     }
     // those that were claimed and not begun may have been begun before it was told
     const begunLate = sleeper.lines.slice(heard).filter((line) => line.startsWith("run ")).length
-    return { allowed: Math.min(concurrency, allowed + begunLate), recovery, within: afterLease(world) }
+    return { allowed: Math.min(concurrency, allowed + begunLate), recovery }
   })
 })
 
@@ -83,14 +83,14 @@ const overtaken: Fault = {
       })
     }
     yield* world.drained
-    return { allowed: Math.min(concurrency, allowed), recovery: ledger.recovery(from, held), within: afterLease(world) }
+    return { allowed: Math.min(concurrency, allowed), recovery: ledger.recovery(from, held) }
   })
 }
 
 const jump = (name: string, millis: number): Fault => ({
   name,
   engines: durable,
-  why: "none where times are the server's; SQLite has its processes' clock: leases of others look over, or its own do",
+  why: "none: leases are counted on the server's clock, SQLite's on the machine's steady one",
   run: Effect.fnUntraced(function*(world) {
     yield* world.publish(jobs(40), { takes: 10 })
     const jumper = yield* world.child({
@@ -106,9 +106,8 @@ const jump = (name: string, millis: number): Fault => ({
     yield* world.publish(jobs(60), { takes: 10 })
     yield* world.drained
     return {
-      allowed: world.place.engine === "sqlite" ? world.ids.length : 0,
-      recovery: world.ledger.recovery(from, held),
-      within: afterLease(world)
+      allowed: 0,
+      recovery: world.ledger.recovery(from, held)
     }
   })
 })

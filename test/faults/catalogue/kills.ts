@@ -2,7 +2,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import { afterLease, concurrency, durable, type Fault, networked } from "../fault.ts"
+import { concurrency, durable, type Fault, networked } from "../fault.ts"
 import { options } from "../options.ts"
 import { before, type Cut } from "../proxy.ts"
 import type { Point } from "../work.ts"
@@ -24,7 +24,7 @@ const afterKill = Effect.fnUntraced(function*(world: World, from: number) {
   const allowed = Math.min(concurrency, world.ledger.enteredOf(held))
   yield* world.survivor()
   yield* world.drained
-  return { allowed, recovery: world.ledger.recovery(from, held), within: afterLease(world) }
+  return { allowed, recovery: world.ledger.recovery(from, held) }
 })
 
 const at = (point: Point, name: string, why: string): Fault => ({

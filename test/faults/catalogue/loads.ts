@@ -8,7 +8,7 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { DatabaseSync } from "node:sqlite"
 import { Backend, BackendError } from "windlass/Backend"
-import { afterLease, concurrency, durable, type Fault } from "../fault.ts"
+import { concurrency, durable, type Fault } from "../fault.ts"
 import { engines, options } from "../options.ts"
 import type { Place } from "../places.ts"
 import type { Point } from "../work.ts"
@@ -16,7 +16,7 @@ import { jobs, type World } from "../world.ts"
 
 class Unexpected extends Data.TaggedError("Unexpected")<{ readonly message: string }> {}
 
-const nothing = (world: World) => ({ allowed: 0, recovery: undefined, within: afterLease(world) })
+const nothing = { allowed: 0, recovery: undefined }
 
 // --------------------------------------------------------------------------------------------------- an old transaction
 
@@ -54,7 +54,7 @@ const pinned: Fault = {
       yield* world.allDone(world.ids)
     }
     yield* world.drained
-    return nothing(world)
+    return nothing
   })
 }
 
@@ -86,7 +86,7 @@ const sizes: Fault = {
     yield* world.survivor()
     yield* world.drained
     if (world.ledger.isDone("too large")) return yield* new Unexpected({ message: "what was refused ran" })
-    return nothing(world)
+    return nothing
   })
 }
 
@@ -105,7 +105,7 @@ const slow: Fault = {
     if (world.place.engine === "memory") yield* world.survivor(many)
     else yield* world.child(many)
     yield* world.drained
-    return nothing(world)
+    return nothing
   })
 }
 
@@ -146,7 +146,7 @@ const over: Fault = {
       recovery = Math.max(recovery, ledger.recovery(from, held))
     }
     yield* world.drained
-    return { allowed, recovery, within: afterLease(world) }
+    return { allowed, recovery }
   })
 }
 
