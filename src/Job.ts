@@ -3,14 +3,16 @@
  *
  * @since 0.1.0
  */
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Backend, BackendError, Destination, Origin } from "./Backend.ts"
+import type { Backend, BackendError, Destination, Origin, Settlement } from "./Backend.ts"
 import { type Inspect, Reroute } from "./Capability.ts"
+import type { Outcome } from "./Outcome.ts"
 
 /**
  * The facts of a job and of its current attempt. Times are milliseconds since the epoch.
@@ -92,11 +94,32 @@ export const checkpoint: Effect.Effect<void, never, Current> = Effect.flatMap(
 )
 
 /**
+ * What a middleware of the delivery point may ask about the outcome of the job that it stands around.
+ *
+ * @internal
+ */
+export interface Election {
+  /** the outcome that a settlement of `next` stands for */
+  readonly outcomeOf: (settlement: Settlement) => Outcome
+  /** the settlement that stands for this outcome */
+  readonly elect: (outcome: Outcome) => Settlement
+  /** a failure that is to be none, with a value if there is one */
+  readonly suppress: (
+    outcome: Outcome,
+    value: { readonly value: unknown } | undefined,
+    by: string
+  ) => Effect.Effect<Outcome>
+  /** a failure in place of the outcome */
+  readonly replace: (outcome: Outcome, cause: Cause.Cause<unknown>) => Effect.Effect<Outcome>
+}
+
+/**
  * What {@link progress}, {@link reroute} and {@link fork} need of the runtime; provided with every job, not for direct use.
  *
  * @internal
  */
 export interface Controls {
+  readonly election: Election | undefined
   readonly progress: (value: string) => Effect.Effect<void, BackendError>
   readonly reroute: (to: Destination) => void
   readonly fork: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Fiber.Fiber<A, E>, never, R>

@@ -132,7 +132,8 @@ export const failed = (
     )
 }
 
-const dead = (
+/** @internal */
+export const dead = (
   job: Run,
   task: Resolved,
   reason: DeadReason,

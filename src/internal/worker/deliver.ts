@@ -8,10 +8,11 @@ import * as Exit from "effect/Exit"
 import type { Delivery, Settlement } from "../../Backend.ts"
 import { Died } from "../../Job.ts"
 import type { DeliveryWrap } from "../../Middleware.ts"
-import { type Outcome, toSettlement } from "../../Outcome.ts"
+import type { Outcome } from "../../Outcome.ts"
 import { fromEnvelope } from "../codecs.ts"
 import { describe } from "../line.ts"
 import { decide, failed, interrupted } from "./decide.ts"
+import { delivered, elected, election } from "./elect.ts"
 import type { Resolved } from "./resolve.ts"
 import type { Run } from "./run.ts"
 import { withScope } from "./scope.ts"
@@ -78,15 +79,15 @@ export const deliver = (options: {
     })
   }
   if (options.wraps.length === 0) {
-    return (job) =>
-      Effect.map(inner(job, job.delivery), (outcome) => ({ outcome, settlement: settlementOf(job, outcome) }))
+    return (job) => Effect.map(inner(job, job.delivery), (outcome) => delivered(job, outcome))
   }
   return (job) =>
     Effect.suspend(() => {
       let last: Delivered | undefined
+      job.election = election(job)
       const core = (delivery: Delivery) =>
         Effect.map(inner(job, delivery), (outcome) => {
-          last = { outcome, settlement: settlementOf(job, outcome) }
+          last = job.delivered = delivered(job, outcome)
           return last.settlement
         })
       const chain = options.wraps.reduceRight(
@@ -101,7 +102,7 @@ export const deliver = (options: {
           return job.cut && last === undefined && task !== undefined && settlement._tag === "Complete"
             ? Effect.map(
               decide(job, task, Exit.interrupt()),
-              (outcome) => ({ outcome, settlement: settlementOf(job, outcome) })
+              (outcome) => delivered(job, outcome)
             )
             : Effect.succeed(elected(job, settlement, last))
         },
@@ -115,52 +116,11 @@ export const deliver = (options: {
               : job.asked && Cause.hasInterruptsOnly(cause)
               ? decide(job, task, Exit.failCause(cause))
               : failed(job, task, cause, new Died({ defect: Cause.squash(cause) })),
-            (outcome) => ({ outcome, settlement: settlementOf(job, outcome) })
+            (outcome) => delivered(job, outcome)
           )
         }
       })
     })
-}
-
-/** What the job asked about its next attempt goes with the settlement that leads to one: not with a job given back. */
-const settlementOf = (job: Run, outcome: Outcome): Settlement => {
-  const settlement = toSettlement(outcome)
-  return job.to !== undefined && settlement._tag === "Retry" &&
-      (settlement.attempt === "spent" || settlement.why === "snoozed")
-    ? { ...settlement, to: job.to }
-    : settlement
-}
-
-/** A delivery middleware may elect another settlement, but it cannot call a run that was cut short a success (L13). */
-const elected = (job: Run, settlement: Settlement, last: Delivered | undefined): Delivered => {
-  if (last !== undefined && (settlement === last.settlement || (job.cut && settlement._tag === "Complete"))) return last
-  return { outcome: fromSettlement(settlement), settlement }
-}
-
-const fromSettlement = (settlement: Settlement): Outcome => {
-  switch (settlement._tag) {
-    case "Complete":
-      switch (settlement.how) {
-        case "succeeded":
-          return { _tag: "Succeeded", exit: Exit.void, encoded: settlement.exit }
-        case "discarded":
-          return { _tag: "Discarded", reason: settlement.reason ?? "discarded", cause: Cause.empty }
-        case "aborted":
-          return { _tag: "Aborted", cause: undefined }
-      }
-    case "Retry":
-      return settlement.attempt === "kept"
-        ? { _tag: "Snoozed", after: settlement.after, reason: settlement.error ?? settlement.why }
-        : { _tag: "Retried", after: settlement.after, cause: Cause.empty, error: settlement.error ?? settlement.why }
-    case "Dead":
-      return {
-        _tag: "Dead",
-        reason: settlement.reason as never,
-        cause: undefined,
-        error: settlement.error ?? settlement.reason,
-        encoded: settlement.exit
-      }
-  }
 }
 
 /** What ends a hand-out before its payload is looked at. */

@@ -7,8 +7,9 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Delivery, Destination, Receipt } from "../../Backend.ts"
-import type { Controls, Job } from "../../Job.ts"
+import type { Controls, Election, Job } from "../../Job.ts"
 import type { Outcome } from "../../Outcome.ts"
+import type { Delivered } from "./deliver.ts"
 import { Forks } from "./forks.ts"
 import type { Resolved } from "./resolve.ts"
 
@@ -45,6 +46,9 @@ export class Run implements Job {
   failure: Cause.Fail<unknown> | undefined = undefined
   /** where the next attempt goes, if there is one */
   to: Destination | undefined = undefined
+  /** what the delivery point has come to so far, and what its wraps may do about it; only where there are any */
+  delivered: Delivered | undefined = undefined
+  election: Election | undefined = undefined
   /** the chain outlived its limit: no longer renewed, never settled */
   stuck = false
   /** when the time of a hand-out without a lease is over, milliseconds since the epoch */
@@ -133,6 +137,7 @@ export class Run implements Job {
   }
   get controls(): Controls {
     return {
+      election: this.election,
       progress: (value) => this.progressTo(this.receipt, value),
       reroute: (to) => {
         const asked = Object.entries(to).filter(([, value]) => value !== undefined)

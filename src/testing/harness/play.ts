@@ -193,8 +193,8 @@ const resolved = (
     timeout: undefined,
     runTimeout: undefined,
     deadline: undefined,
-    onInterrupted: "requeue",
-    onLost: "requeue"
+    onInterrupted: task.settings.onInterrupted ?? "requeue",
+    onLost: task.settings.onLost ?? "requeue"
   }
 }
 
