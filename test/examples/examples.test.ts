@@ -170,4 +170,28 @@ describe("examples", () => {
     assert.strictEqual(new Set(greeted).size, 40)
     assert.strictEqual(greeted.length, 40)
   })
+
+  it("12 isolated handlers: a pattern that takes for ever is killed, and the other searches do not notice", () =>
+    prints("examples/12-isolated-handlers/main.ts", [
+      "a number: found 66",
+      "a letter: nothing",
+      "no pattern: SyntaxError: Invalid regular expression: /(/: Unterminated group",
+      "for ever: given up (timeout): windlass/TimedOut: task Search ran longer than its timeout of 4000 ms",
+      "and after that: found oo"
+    ]))
+
+  it("13 graphs: what comes after a dead node waits with it, and goes on when it is redriven", () =>
+    prints("examples/13-graphs/main.ts", [
+      "enqueued release-v1.0",
+      "build v1.0",
+      "test v1.0",
+      "lint v1.0: 3 warnings",
+      "clean v1.0",
+      "dead: release-v1.0/lint",
+      "the warnings are mended",
+      "lint v1.0",
+      "publish v1.0",
+      "build v1.1",
+      "publish v1.1"
+    ]))
 })
