@@ -219,8 +219,7 @@ const run = (plan: Plan) =>
     counts.again += Array.from(runs.values()).filter((times) => times > 1).length
   }).pipe(
     Effect.scoped,
-    Effect.provide(Faults.layer(memory())),
-    Effect.provide(TestClock.layer()),
+    Effect.provide(Layer.provideMerge(Faults.layer(memory()), TestClock.layer())),
     Effect.provideService(References.MinimumLogLevel, "None")
   )
 
