@@ -12,6 +12,8 @@ import * as References from "effect/References"
 import { Backend, type Delivery, type Item, type Settlement } from "windlass/Backend"
 import * as RedisBackend from "windlass/backends/RedisBackend"
 import * as Capability from "windlass/Capability"
+import { Calls } from "../../src/backends/redis/calls.ts"
+import { Queues } from "../../src/backends/redis/queues.ts"
 import { serverRefused, serverWarnings } from "../../src/backends/redis/server.ts"
 import { backend, client, deleted, freshPrefix, keysOf } from "./redis/server.ts"
 
@@ -196,6 +198,66 @@ describe("redis", () => {
       assert.include(old.message, "6.2 or later")
       assert.isFalse(old.retryable)
     }).pipe(Effect.scoped, Effect.provide(client())))
+
+  it.live("a job that goes to another queue leaves nothing behind, wherever it was in", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      yield* Effect.gen(function*() {
+        const queue = yield* Backend
+        const here = yield* queue.subscribe("here", { worker: "w" })
+        const there = yield* queue.subscribe("there", { worker: "w" })
+        yield* queue.publish("here", [
+          item("plain", { priority: 3 }),
+          item("full", { group: "g", unique: { key: "k", until: "finished" }, keepResult: 1 }),
+          item("early", { unique: { key: "l", until: "started" }, due: { _tag: "At", time: 1 } })
+        ])
+        const to = { queue: "there", priority: -2 }
+        yield* (yield* Capability.Reroute).prepare("here", to)
+        const claimed = yield* here.take(10)
+        assert.strictEqual(claimed.length, 3)
+        yield* here.settle(claimed.map(({ receipt }) => [receipt, { ...failed, after: 1, to }] as const))
+        const left = (yield* keysOf(prefix)).filter((key) => key.includes(":here}"))
+        assert.deepStrictEqual(left, [`{${prefix}:here}:meta`])
+        const arrived = new Set<string>()
+        while (arrived.size < 3) {
+          yield* there.await(10)
+          const next = yield* there.take(10)
+          for (const { envelope, priority } of next) {
+            assert.strictEqual(priority, -2)
+            arrived.add(envelope.id)
+          }
+          yield* there.settle(complete(next))
+        }
+      }).pipe(Effect.scoped, Effect.provide(fresh({ prefix, retention: { failures: 0, successes: 0 } })))
+    }).pipe(Effect.provide(client())))
+
+  it.live("a job that is on its way from one queue to another is found by its id", () =>
+    Effect.gen(function*() {
+      const settings = { lease: 1_000, name: "redis", timeout: 1_000, retention: { failures: 0, successes: 0 } }
+      const prefix = freshPrefix()
+      yield* Effect.gen(function*() {
+        const queues = new Queues(new Calls(yield* Redis, { ...settings, prefix }))
+        for (const name of ["a", "b"]) yield* queues.register(name)
+        const asked: Array<string> = []
+        const looking = (place: string, goesTo: string) => {
+          asked.length = 0
+          const ask = (queue: string) =>
+            Effect.sync(() => {
+              asked.push(queue)
+              const isThere = place === queue
+              // it moves while nobody looks: between the two questions
+              if (asked.length === 1) place = goesTo
+              return isThere
+            })
+          return queues.find(ask, (isThere) => !isThere)
+        }
+        assert.strictEqual((yield* looking("b", "a"))?.queue, "a")
+        assert.deepStrictEqual(asked, ["a", "b", "a", "b"])
+        assert.strictEqual((yield* looking("b", "b"))?.queue, "b")
+        assert.deepStrictEqual(asked, ["a", "b"])
+        assert.isUndefined(yield* looking("nowhere", "nowhere"))
+      }).pipe(Effect.provide(deleted(prefix)))
+    }).pipe(Effect.provide(client())))
 
   it("what the server must be and should be", () => {
     assert.isUndefined(serverRefused("# Server\r\nredis_version:6.2.0\r\nrole:master\r\n"))

@@ -23,7 +23,7 @@ type Answer = "Cancelled" | "Requested" | "TooLate" | "NotFound"
 export const cancel = ({ calls, queues, wake }: Engine): Context.Service.Shape<typeof Capability.Cancel> => ({
   request: (id) =>
     Effect.map(
-      queues.ask((queue) => calls.run<Answer>("cancel", "cancel", queue, [id]), (answer) => answer === "NotFound"),
+      queues.find((queue) => calls.run<Answer>("cancel", "cancel", queue, [id]), (answer) => answer === "NotFound"),
       (found) => {
         if (found === undefined) return "NotFound"
         if (found.answer === "Cancelled") {

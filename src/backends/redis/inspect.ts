@@ -100,7 +100,7 @@ export class Reader {
   get(id: string): Effect.Effect<Option.Option<JobRecord>, BackendError> {
     const { calls, queues } = this.engine
     return Effect.map(
-      queues.ask(
+      queues.find(
         (queue) => calls.run<ReadonlyArray<Row>>("get", "records", queue, [id]),
         ([row]) => row === undefined || row.length === 0
       ),

@@ -62,6 +62,17 @@ export class Queues {
       ))
   }
 
+  /**
+   * As `ask`, for a job that may be on its way from one queue to another: it has left one that was not asked yet, for one
+   * that was. So nobody is told that there is none before all were asked twice
+   */
+  find<A>(ask: (queue: string) => Effect.Effect<A, BackendError>, none: (answer: A) => boolean) {
+    return Effect.flatMap(
+      this.ask(ask, none),
+      (found) => found === undefined ? this.ask(ask, none) : Effect.succeed(found)
+    )
+  }
+
   /** asks every queue; the first answer that is none of `none` */
   ask<A>(ask: (queue: string) => Effect.Effect<A, BackendError>, none: (answer: A) => boolean) {
     return Effect.flatMap(this.all, (names) =>
