@@ -214,7 +214,7 @@ describe("the AsyncAPI document", () => {
         plain: fc.boolean()
       })
       let serial = 0
-      const groups = fc.sample(fc.array(channel, { minLength: 1, maxLength: 5 }), { numRuns: 40, seed: 20_261_121 })
+      const groups = fc.sample(fc.array(channel, { minLength: 1, maxLength: 5 }), { numRuns: 25, seed: 20_261_121 })
       const documents = groups.map((described) => {
         const made: Array<Channel.Any> = []
         const tasks = described.map(({ failing, header, parts, payload, plain, success }): Task.Any => {
@@ -249,7 +249,7 @@ describe("the AsyncAPI document", () => {
         assert.isDefined(result.operations)
       })
       process.stdout.write(`AsyncAPI: ${JSON.stringify(counts)}\n`)
-      for (const [kind, count] of Object.entries(counts)) assert.isAbove(count, 15, kind)
+      for (const [kind, count] of Object.entries(counts)) assert.isAbove(count, 8, kind)
     },
     60_000
   )
