@@ -138,6 +138,7 @@ describe("the function's remaining time", () => {
     const event = LambdaClient.make(handler).event([work("a")])
     assert.deepStrictEqual(await handler(event), failures())
     assert.deepStrictEqual(await handler(event, {}), failures())
+    assert.deepStrictEqual(await handler(event, null as never), failures())
     assert.deepStrictEqual(await handler(event, { getRemainingTimeInMillis: () => Number.NaN }), failures())
   })
 })
@@ -207,6 +208,21 @@ describe("the environment", () => {
     )
     const error = await handler.build().then(() => undefined, (error: unknown) => error)
     assert.instanceOf(error, Worker.InvalidWorker)
+  })
+
+  it("a concurrency or a margin that cannot work fails the first build", async () => {
+    for (
+      const options of [{ concurrency: 0 }, { concurrency: 1.5 }, { concurrency: Number.NaN }, {
+        margin: "Infinity" as const
+      }]
+    ) {
+      const handler = closing(Lambda.handler(App, { routes, ...options, layer: Layer.merge(act([]), logged()) }))
+      const sent = await LambdaClient.make(handler).send(
+        LambdaClient.json({ type: "act", name: "a" }, { messageId: "a" })
+      )
+      assert.instanceOf(sent.error, Worker.InvalidWorker)
+      assert.deepStrictEqual(sent.failed, ["a"])
+    }
   })
 
   it("closing interrupts what runs: it is reported, its releases run, then the layer's", async () => {

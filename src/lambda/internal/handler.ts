@@ -31,13 +31,13 @@ interface Environment {
 export const makeHandler = (group: TaskGroup.TaskGroup<string>, options: AnyOptions): Handler => {
   const { layer, logJobs, middleware } = options
   const margin = options.margin === undefined ? 1_000 : Duration.toMillis(options.margin)
+  const invalid = (message: string) => new Worker.InvalidWorker({ message })
+  const wrong = wrongOptions(options.concurrency, margin)
   const worker = Layer.effect(
     Direct,
-    direct.make(
-      group,
-      { logJobs, middleware, stuckAfter: margin / 2 },
-      (message) => new Worker.InvalidWorker({ message })
-    )
+    wrong === undefined
+      ? direct.make(group, { logJobs, middleware, stuckAfter: margin / 2 }, invalid)
+      : Effect.fail(invalid(wrong))
   ) as Layer.Layer<Direct, unknown, unknown>
 
   let current: Environment | undefined
@@ -65,7 +65,8 @@ export const makeHandler = (group: TaskGroup.TaskGroup<string>, options: AnyOpti
     return building
   }
 
-  const handle = async (event: unknown, context: InvocationContext = {}) => {
+  const handle = async (event: unknown, given?: InvocationContext | null) => {
+    const context = given ?? {}
     const { closing, running, runtime } = await environment()
     const answer = runtime.runPromiseExit(
       Effect.flatMap(Direct, (worker) => invoke(worker, options, { event, context }, closing, margin))
@@ -96,4 +97,14 @@ export const makeHandler = (group: TaskGroup.TaskGroup<string>, options: AnyOpti
     close
   })
   return handler
+}
+
+/** none of these would fail: nothing would ever run, or every answer would be late */
+const wrongOptions = (concurrency: number | undefined, margin: number): string | undefined => {
+  if (concurrency !== undefined && !(concurrency === Infinity || (Number.isInteger(concurrency) && concurrency >= 1))) {
+    return `concurrency ${concurrency} of a function is no whole number from 1`
+  }
+  return margin >= 0 && Number.isFinite(margin)
+    ? undefined
+    : `margin ${margin} ms of a function is no time that it could keep`
 }
