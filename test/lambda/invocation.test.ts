@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { createInterface } from "node:readline"
@@ -129,6 +130,52 @@ describe("the function's remaining time", () => {
       yield* TestClock.adjust("4 seconds")
       assert.deepStrictEqual(yield* Fiber.join(running), failures("slow", "c"))
     }))
+
+  it("random work against a random deadline: done is exactly what ended in time, in every order (L13)", async () => {
+    const counts = { done: 0, cut: 0, unrun: 0 }
+    const job = fc.record({ takes: fc.nat(19).map((n) => 4 * n + 4), group: fc.constantFrom("x", "y", "z") })
+    const orders = fc.constantFrom<Lambda.Order>("concurrent", "isolateGroups", "haltBatch")
+    await fc.assert(
+      fc.asyncProperty(fc.array(job, { maxLength: 8 }), orders, fc.nat(30), async (jobs, order, quarter) => {
+        const limit = 4 * quarter + 2 // never the moment at which a job ends
+        const begun = new Set<string>()
+        const ends = new Map<string, string>()
+        const answer = await Effect.runPromise(
+          Effect.gen(function*() {
+            const { call } = yield* onTestClock((name) =>
+              Effect.onExit(
+                Effect.andThen(
+                  Effect.sync(() => begun.add(name)),
+                  Effect.suspend(() => Effect.sleep(jobs[Number(name)]!.takes))
+                ),
+                (exit) => Effect.sync(() => ends.set(name, exit._tag))
+              ), { order, margin: "10 millis" })
+            const running = yield* call(jobs.map(({ group }, i) => work(`${i}`, group)), (limit + 10) / 1_000)
+            // every step at a time of its own, as time passes
+            for (let i = 0; i <= limit; i++) yield* TestClock.adjust(1)
+            return yield* Fiber.join(running)
+          }).pipe(Effect.provide(TestClock.layer()))
+        )
+        // when each would end, by the documentation: Infinity when something before it does not end in time
+        const at = new Map<string, number>()
+        const reported = jobs.flatMap(({ group, takes }, i) => {
+          const scope = order === "concurrent" ? `${i}` : order === "haltBatch" ? "all" : group
+          const before = at.get(scope) ?? 0
+          const end = before + takes
+          const done = end < limit
+          at.set(scope, done ? end : Infinity)
+          assert.strictEqual(begun.has(`${i}`), before < limit, `${i} begun`)
+          assert.strictEqual(ends.get(`${i}`), done ? "Success" : before < limit ? "Failure" : undefined)
+          counts[done ? "done" : before < limit ? "cut" : "unrun"]++
+          return done ? [] : [`${i}`]
+        })
+        assert.deepStrictEqual(answer, failures(...reported))
+      }),
+      { numRuns: 100 }
+    )
+    process.stdout.write(`against the deadline: ${JSON.stringify(counts)}\n`)
+    for (const count of Object.values(counts)) assert.isAtLeast(count, 30)
+  })
 
   it("a context that says no time sets no limit", async () => {
     const handler = closing(Lambda.handler(Works, {
