@@ -1,6 +1,5 @@
 /** The options of an enqueue as data: what the combinators set and the enqueue point reads. */
 import type { Due, Origin, Uniqueness } from "../Backend.ts"
-import type { Stored } from "./codecs.ts"
 
 /** @internal */
 export interface Options {
@@ -19,8 +18,6 @@ export interface Options {
   readonly origin?: Origin
   /** milliseconds */
   readonly keepResult?: number
-  /** what is stored, where it comes from outside and is encoded already */
-  readonly stored?: Stored
 }
 
 /** Later options win; headers are joined. @internal */

@@ -108,7 +108,7 @@ const makeItem = (
 ): Backend.Item | Enqueue.InvalidEnqueue => {
   let stored: Stored
   try {
-    stored = options.stored ?? toStored(task.codecs, input)
+    stored = toStored(task.codecs, input)
   } catch (cause) {
     return invalid(
       task,

@@ -7,4 +7,5 @@
 export * as Conformance from "./Conformance.ts"
 export * as Faults from "./Faults.ts"
 export * as Harness from "./Harness.ts"
+export * as TestProducer from "./TestProducer.ts"
 export * as TestWorker from "./TestWorker.ts"

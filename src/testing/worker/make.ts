@@ -36,6 +36,8 @@ export interface Shape {
   readonly adjust: (duration: Duration.Input) => Effect.Effect<ReadonlyArray<Ran>>
   readonly stored: Effect.Effect<ReadonlyArray<Stored>>
   readonly ran: Effect.Effect<ReadonlyArray<Ran>>
+  /** ids of jobs of which one hand-out was settled twice */
+  readonly settledTwice: Effect.Effect<ReadonlyArray<string>>
   readonly clear: Effect.Effect<void>
 }
 
@@ -113,6 +115,7 @@ export const make = Effect.fnUntraced(function*(group: TaskGroup.TaskGroup<strin
       }))),
     stored: Effect.sync(() => records.stored.slice()),
     ran: Effect.sync(() => valve.ran.slice()),
+    settledTwice: Effect.sync(() => valve.settledTwice.slice()),
     clear: Effect.gen(function*() {
       for (const queue of yield* inspect.queues) {
         const waiting = yield* Stream.runCollect(inspect.list({ queue, states: ["ready", "scheduled", "blocked"] }))

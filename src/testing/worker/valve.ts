@@ -44,6 +44,9 @@ export class Valve {
   activity = 0
   /** the worker stopped on its own */
   ended = false
+  /** ids of jobs of which one hand-out was settled with effect and settled again after that */
+  readonly settledTwice: Array<string> = []
+  private readonly settledOnce = new WeakSet<Receipt>()
   private readonly out = new Map<string, Open>()
   private readonly lanes: Array<Lane> = []
   private readonly listeners = new Set<() => void>()
@@ -138,6 +141,8 @@ export class Valve {
   private valved(base: Subscription, lane: Lane): Subscription {
     const settled = (items: ReadonlyArray<readonly [Receipt, Settlement]>, answers: ReadonlyArray<Settled>) => {
       items.forEach(([receipt, settlement], i) => {
+        if (this.settledOnce.has(receipt)) this.settledTwice.push(receipt.id)
+        else if (answers[i] === "Settled" || answers[i] === "Aborted") this.settledOnce.add(receipt)
         const open = this.out.get(receipt.id)
         if (open === undefined) return
         open.settlement = settlement
