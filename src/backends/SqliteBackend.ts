@@ -147,7 +147,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Context.add(Capability.Leader, leader(engine, waits)),
     Context.add(Capability.Cursor, cursor(engine, limits)),
     Context.add(Capability.DeadLetter, abilities.deadLetter(engine, reader)),
-    Context.add(Capability.Reroute, abilities.reroute(name))
+    Context.add(Capability.Reroute, abilities.reroute(connection))
   )
 })
 

@@ -10,7 +10,15 @@ import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
-import { Backend, type BackendError, type Envelope, type Item, type Limits, type Settlement } from "windlass/Backend"
+import {
+  Backend,
+  type BackendError,
+  type Destination,
+  type Envelope,
+  type Item,
+  type Limits,
+  type Settlement
+} from "windlass/Backend"
 import * as MemoryBackend from "windlass/backends/MemoryBackend"
 import * as SqliteBackend from "windlass/backends/SqliteBackend"
 import * as Capability from "windlass/Capability"
@@ -119,6 +127,23 @@ const answers = (context: Context.Context<Backend>, limits: Limits, priority: { 
       })
     const all: Record<string, unknown> = {}
     for (const [name, item] of probes(limits, priority)) all[name] = yield* said(backend.publish("probes", [item]))
+    const reroute = Option.getOrThrow(Context.getOption(context, Capability.Reroute))
+    const destinations: Readonly<Record<string, Destination>> = {
+      "another queue": { queue: "other-probes" },
+      "out of its group": { group: null },
+      "the highest priority": { priority: priority.max },
+      "a higher one": { priority: priority.max + 1 },
+      "the lowest priority": { priority: priority.min },
+      "a lower one": { priority: priority.min - 1 },
+      "between two priorities": { priority: 0.5 },
+      "a group of 2,000 characters": { group: "g".repeat(2_000) },
+      "a group of 2,001": { group: "g".repeat(2_001) },
+      "a queue of 2,001": { queue: "q".repeat(2_001) },
+      "NUL in a group": { group: "a\0b" }
+    }
+    for (const [name, to] of Object.entries(destinations)) {
+      all[`going on: ${name}`] = yield* said(Effect.as(reroute.prepare("probes", to), []))
+    }
     const many = Array.from({ length: limits.publishBatch + 1 }, (_, i) => ({ envelope: envelope(`many-${i}`) }))
     all["a batch at the limit"] = yield* said(backend.publish("probes", many.slice(1)))
     all["a batch of one more"] = yield* said(backend.publish("probes", many))

@@ -311,6 +311,8 @@ describe("a NUL in a text", () => {
           if (!whole) {
             const error = yield* Effect.flip(publish(item("good"), item("a\u0000b")))
             assert.include(error.message, "NUL")
+            const elsewhere = yield* Effect.flip((yield* Capability.Reroute).prepare("q", { group: "a\u0000b" }))
+            assert.include(elsewhere.message, "NUL")
             assert.deepStrictEqual(yield* (yield* Capability.Inspect).queues, [])
             return
           }

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { BackendError } from "../../Backend.ts"
 import type * as Capability from "../../Capability.ts"
+import type { Connection } from "./connection.ts"
 import type { Engine } from "./engine.ts"
 import type { Reader } from "./inspect.ts"
 import { rerouteRefused } from "./limits.ts"
@@ -60,9 +61,9 @@ export const cancel = (engine: Engine): Context.Service.Shape<typeof Capability.
   request: (id) => engine.connection.write("cancel", (now) => engine.cancel(id, now))
 })
 
-export const reroute = (name: string): Context.Service.Shape<typeof Capability.Reroute> => ({
+export const reroute = (connection: Connection): Context.Service.Shape<typeof Capability.Reroute> => ({
   prepare: (_, to) => {
-    const refused = rerouteRefused(name, to)
+    const refused = rerouteRefused(connection, to)
     return refused === undefined ? Effect.void : Effect.fail(refused)
   }
 })

@@ -88,14 +88,21 @@ export const publishRefused = (
 }
 
 /** why a job cannot go on there, if so */
-export const rerouteRefused = (backend: string, { priority }: Destination): BackendError | undefined =>
-  priority === undefined || isWhole(priority, priorities.min, priorities.max)
-    ? undefined
-    : refusal(
-      backend,
-      "reroute",
-      `priority ${priority}: ${backend} takes whole numbers from ${priorities.min} to ${priorities.max}`
+export const rerouteRefused = (
+  { keepsNul, name: backend }: { readonly keepsNul: boolean; readonly name: string },
+  { group, priority, queue }: Destination
+): BackendError | undefined => {
+  const refuse = (message: string) => refusal(backend, "reroute", message)
+  if (!keepsNul && (hasNul(group ?? undefined) || hasNul(queue))) {
+    return refuse(
+      "a queue or a group with a NUL character, and this version of Node would cut the text there: use a newer Node, or " +
+        "another name"
     )
+  }
+  return priority === undefined || isWhole(priority, priorities.min, priorities.max)
+    ? undefined
+    : refuse(`priority ${priority}: ${backend} takes whole numbers from ${priorities.min} to ${priorities.max}`)
+}
 
 export const settleRefused = (backend: string, limits: Limits, size: number): BackendError | undefined =>
   size <= limits.settleBatch
