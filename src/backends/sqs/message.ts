@@ -34,19 +34,17 @@ const mark = "{\"windlass\":1,"
 /** what neither SQS nor its test servers agree on within JSON: escaped, which JSON reads as the same */
 const loose = /[\ud800-\udfff\ufffe\uffff]/g
 
-/** of the characters that JSON leaves as they are */
-export const jsonText = (value: unknown): string =>
-  JSON.stringify(value).replace(loose, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+/** JSON in characters that SQS takes */
+export const jsonEscaped = (json: string): string =>
+  json.replace(loose, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 /** beyond the first plane SQS takes characters that its test servers refuse */
 const plain = /^[\t\n\r\x20-\ud7ff\ue000-\ufffd]*$/
 
-export const isPlain = (text: string): boolean => plain.test(text)
-
 type Encoding = "base64" | "base64-utf16"
 
 const encode = (payload: string): readonly [text: string, encoding: Encoding | undefined] =>
-  isPlain(payload)
+  plain.test(payload)
     ? [payload, undefined]
     : /\p{Surrogate}/u.test(payload)
     // half a pair has no UTF-8
@@ -92,7 +90,7 @@ export const write = (stored: Stored): string => {
     notBefore: stored.notBefore,
     encoding
   }
-  return `${jsonText(head)}\n${text}`
+  return `${jsonEscaped(JSON.stringify(head))}\n${text}`
 }
 
 /** undefined when the message was not written by this backend */

@@ -17,6 +17,9 @@ import { entries } from "./limits.ts"
 import type { Known } from "./queues.ts"
 import { receiveCommand } from "./receive.ts"
 
+/** milliseconds: what is answered sooner with nothing was not waited for */
+const pause = 500
+
 type Resume = (effect: Effect.Effect<void, BackendError>) => void
 
 export class Poll {
@@ -25,6 +28,7 @@ export class Poll {
   private readonly receive: (messages: ReadonlyArray<Message>) => void
   private readonly waiting = new Set<Resume>()
   private running: AbortController | undefined
+  private timer: NodeJS.Timeout | undefined
 
   /** `receive` is given what came, and calls `wake` when it can be taken */
   constructor(
@@ -52,12 +56,14 @@ export class Poll {
 
   close(): void {
     this.wake()
+    clearTimeout(this.timer)
     this.running?.abort()
   }
 
   private start(max: number): void {
     const { calls, wait } = this.engine
     const controller = this.running = new AbortController()
+    const startedAt = performance.now()
     const size = Math.max(1, Math.min(entries, Math.floor(max)))
     // a server that is gone without a word must not be waited for without end
     const timer = setTimeout(() => controller.abort(), wait * 1000 + calls.timeout)
@@ -66,7 +72,9 @@ export class Poll {
         clearTimeout(timer)
         this.running = undefined
         if (Messages !== undefined && Messages.length > 0) this.receive(Messages)
-        else if (this.waiting.size > 0 && !controller.signal.aborted) this.start(max)
+        else if (performance.now() - startedAt > pause) this.next(max)
+        // a server that does not wait is not asked without a pause
+        else this.timer = setTimeout(() => this.next(max), pause)
       },
       (cause: unknown) => {
         clearTimeout(timer)
@@ -74,6 +82,10 @@ export class Poll {
         this.end(Effect.fail(fromCause(calls.name, "await", this.known.queue, cause)))
       }
     )
+  }
+
+  private next(max: number): void {
+    if (this.waiting.size > 0 && this.running === undefined) this.start(max)
   }
 
   private end(effect: Effect.Effect<void, BackendError>): void {

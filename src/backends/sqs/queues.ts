@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import type { BackendError, Limits } from "../../Backend.ts"
 import type { Calls } from "./calls.ts"
 import { isMissingQueue, refusal } from "./errors.ts"
-import { messageBytes } from "./limits.ts"
+import { messageBytes, overhead } from "./limits.ts"
 
 /** a queue that can be worked on */
 export interface Known {
@@ -94,7 +94,9 @@ export class Queues {
           this.calls.name,
           "declare",
           `queue "${queue}" would be "${name}" on SQS, which takes up to 80 letters, digits, hyphens and underscores: ` +
-            `call it something else`
+            (!fifo && queue.endsWith(".fifo")
+              ? `use SqsBackend.layerFifo, with "${queue.slice(0, -5)}" for the name`
+              : "call it something else")
         )
       }
       const deadName = this.named(queue, deadLetters)
@@ -110,7 +112,7 @@ export class Queues {
         url = yield* this.make(queue, name, fifo ? { RedrivePolicy: redrive } : {})
       }
       const attributes = yield* this.attributes(queue, url)
-      const wrong = this.unfit(queue, name, attributes)
+      const wrong = this.unfit(queue, attributes)
       if (wrong !== undefined) return yield* refusal(this.calls.name, "declare", wrong)
       const target = targetOf(attributes["RedrivePolicy"])
       if (fifo && target === undefined) {
@@ -135,20 +137,12 @@ export class Queues {
     })
   }
 
-  private unfit(queue: string, name: string, attributes: Attributes): string | undefined {
-    const { fifo } = this.naming
-    if ((attributes["FifoQueue"] === "true") !== fifo) {
-      return `"${name}" is ${fifo ? "no" : "a"} FIFO queue: use ${
-        fifo ? "SqsBackend.layer" : "SqsBackend.layerFifo"
-      } for it`
-    }
+  private unfit(queue: string, attributes: Attributes): string | undefined {
     const most = Number(attributes["MaximumMessageSize"])
-    return most < messageBytes(this.limits)
-      ? `queue "${queue}" takes messages of ${most} bytes, and jobs of ${this.limits.payloadBytes} take up to ` +
-        `${messageBytes(this.limits)}: set limits.payloadBytes to ${
-          most - messageBytes(this.limits) + this.limits.payloadBytes
-        }` +
-        `, or raise the queue's MaximumMessageSize`
+    const needed = messageBytes(this.limits)
+    return most < needed
+      ? `queue "${queue}" takes messages of ${most} bytes, and jobs of ${this.limits.payloadBytes} take up to ${needed}: ` +
+        `set limits.payloadBytes to ${most - overhead}, or raise the queue's MaximumMessageSize`
       : undefined
   }
 

@@ -15,7 +15,7 @@ import { answersOf, batched, type Entry } from "./calls.ts"
 import type { Engine } from "./engine.ts"
 import { fromEntry, isStaleHandle } from "./errors.ts"
 import { longestDelay, messageBytes, seconds } from "./limits.ts"
-import { attributeText, type Stored, write } from "./message.ts"
+import { attributeText, jsonEscaped, type Stored, write } from "./message.ts"
 import { groupOf, type Outgoing, send } from "./publish.ts"
 import { Claim, scheduledFor } from "./receive.ts"
 
@@ -94,9 +94,12 @@ export const settle = (
     const errors = jobs.flatMap(({ answer, error }) => answer === undefined && error !== undefined ? [error] : [])
     if (errors.length < jobs.length) return answers
     const error = errors.find(({ retryable }) => !retryable) ?? errors[0]!
-    // a successor or a dead letter is stored, so the settlement is half done
-    return yield* jobs.some(({ claim }) => claim.moved) ? new BackendError({ ...error, outcome: "Unknown" }) : error
+    // where a successor or a dead letter is stored, the settlement is half done
+    return yield* jobs.some(({ claim }) => claim.moved) ? undecided(error) : error
   })
+
+const undecided = ({ backend, cause, message, operation, retryable }: BackendError): BackendError =>
+  new BackendError({ backend, operation, message, retryable, outcome: "Unknown", cause })
 
 const conclude = (job: Job, entry: Entry, whenStale: Settled): void => {
   if (entry._tag === "Done") job.answer = "Settled"
@@ -243,8 +246,7 @@ const letter = (engine: Engine, claim: Claim, { error, exit, reason }: Settlemen
   text("windlass.queue", claim.known.queue, 100)
   text("windlass.error", error, 1_000)
   // whole, or not at all
-  const room = messageBytes(engine.limits) - bytes - 100
-  if (exit !== undefined && Buffer.byteLength(exit) <= room) text("windlass.exit", exit, room)
+  if (exit !== undefined) text("windlass.exit", jsonEscaped(exit), Infinity)
   for (const [name, value] of Object.entries(claim.attributes)) {
     if (!(name in attributes)) add(name, value)
   }
