@@ -58,9 +58,23 @@ const work = (
     return { ran, worker, events: yield* follow(worker) }
   })
 
-const scenario = (name: string, body: () => Effect.Effect<void, unknown, Engine | Scope.Scope>) => {
-  it.effect(name, () => Effect.provide(Effect.scoped(body()), memory()))
-}
+/** a test on the memory engine, on TestClock; `withFaults`: on one that goes wrong on demand */
+const scenario = Object.assign(
+  (name: string, body: () => Effect.Effect<void, unknown, Engine | Scope.Scope>): void => {
+    it.effect(name, () => Effect.provide(Effect.scoped(body()), memory()))
+  },
+  {
+    withFaults: (
+      name: string,
+      body: (faults: Faults.Faults["Service"]) => Effect.Effect<void, unknown, Engine | Scope.Scope>
+    ): void => {
+      it.effect(
+        name,
+        () => Effect.provide(Effect.scoped(Effect.flatMap(Faults.Faults, body)), Faults.layer(memory()))
+      )
+    }
+  }
+)
 
 /** the cursors of these nodes that the engine still has */
 const left = (graph: string, nodes: Readonly<Record<string, number>>, queue = "default") =>
@@ -233,15 +247,9 @@ describe("a node that does not succeed", () => {
 })
 
 describe("a crash", () => {
-  const withFaults = (
-    name: string,
-    body: (faults: Faults.Faults["Service"]) => Effect.Effect<void, unknown, Engine | Scope.Scope>
-  ) => {
-    it.effect(name, () => Effect.provide(Effect.scoped(Effect.flatMap(Faults.Faults, body)), Faults.layer(memory())))
-  }
   const chain = Graph.chain(Step.enqueue({ name: "a" }), Step.enqueue({ name: "b" }))
 
-  withFaults(
+  scenario.withFaults(
     "between the enqueue of the next node and the settlement: the node runs again, the next one does not (L16)",
     (faults) =>
       Effect.gen(function*() {
@@ -287,7 +295,7 @@ describe("a crash", () => {
       }
     })
 
-  withFaults(
+  scenario.withFaults(
     "a worker that was frozen, and arrives after all is over and forgotten, enqueues nothing",
     (faults) =>
       Effect.gen(function*() {
