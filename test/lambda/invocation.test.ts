@@ -347,6 +347,22 @@ describe("around an invocation", () => {
     assert.deepStrictEqual(trace, ["Failure"])
   })
 
+  it("runs the batch once, however often it runs next", async () => {
+    const ran: Array<string> = []
+    const handler = closing(Lambda.handler(App, {
+      routes,
+      partialFailures: false,
+      around: (next) => Effect.retry(Effect.andThen(next, next), { times: 2 }),
+      layer: Layer.merge(act(ran), logged())
+    }))
+    const client = LambdaClient.make(handler)
+    const good = await client.send(LambdaClient.json({ type: "act", name: "a" }))
+    assert.deepStrictEqual(good.response, failures())
+    const bad = await client.send(LambdaClient.json({ type: "act", name: "b", act: "fail" }))
+    assert.instanceOf(bad.error, Lambda.BatchFailed)
+    assert.deepStrictEqual(ran, ["a", "b"])
+  })
+
   it("needs services of the layer", async () => {
     class Telemetry extends Context.Service<Telemetry, { readonly flush: Effect.Effect<void> }>()("test/Telemetry") {}
     let flushed = 0

@@ -42,7 +42,14 @@ export const invoke = (
       Effect.flatMap(processAll(worker, options, elements, invocation, until, closing), answer(options)),
       (exit) => Deferred.done(answered, exit)
     )
-    const all = options.around === undefined ? process : options.around(process, invocation)
+    let begun = false
+    // a batch is run once: an `around` that asks again gets the same answer
+    const once = Effect.suspend(() => {
+      if (begun) return Deferred.await(answered)
+      begun = true
+      return process
+    })
+    const all = options.around === undefined ? process : options.around(once, invocation)
     return yield* until === undefined ? all : inTime(all, answered, left! - margin / 4)
   })
 
