@@ -10,7 +10,7 @@ import type { Claim } from "./receive.ts"
 
 export class Inbox {
   /** may be handed out, oldest first */
-  private ready: Array<{ readonly claim: Claim; readonly since: number }> = []
+  private ready: Array<Claim> = []
   /** by group, in their order: the next of each when the one before it has ended */
   private readonly parked = new Map<string, Array<Claim>>()
   /** the first of each group, received and not settled */
@@ -24,12 +24,11 @@ export class Inbox {
 
   /** of one receive, in its order */
   add(claims: ReadonlyArray<Claim>): void {
-    const since = performance.now()
     const firsts = new Set<string>()
     for (const claim of claims) {
       const { group } = claim
       if (group === undefined) {
-        this.ready.push({ claim, since })
+        this.ready.push(claim)
       } else if (firsts.has(group)) {
         this.parked.set(group, [...this.parked.get(group) ?? [], claim])
       } else {
@@ -38,21 +37,20 @@ export class Inbox {
         this.parked.delete(group)
         this.freed.delete(group)
         this.heads.set(group, claim)
-        this.ready.push({ claim, since })
+        this.ready.push(claim)
       }
     }
   }
 
   /** taken, and not handed out after all */
   restore(claims: ReadonlyArray<Claim>): void {
-    const since = performance.now()
-    this.ready.unshift(...claims.map((claim) => ({ claim, since })))
+    this.ready.unshift(...claims)
   }
 
   take(max: number): ReadonlyArray<Claim> {
-    const live = this.ready.filter(({ claim }) => !claim.isExpired)
+    const live = this.ready.filter((claim) => !claim.isExpired)
     this.ready = live.slice(max)
-    return live.slice(0, max).map(({ claim }) => claim)
+    return live.slice(0, max)
   }
 
   /** the next of groups that are free, which need a lease of their own before they are handed out */
@@ -93,18 +91,17 @@ export class Inbox {
     return behind
   }
 
-  /** what no claim took for so many milliseconds, with those behind it: the youngest first */
-  stale(millis: number): ReadonlyArray<Claim> {
-    const now = performance.now()
-    const old = this.ready.filter(({ since }) => now - since >= millis)
-    this.ready = this.ready.filter(({ since }) => now - since < millis)
-    return old.toReversed().flatMap(({ claim }) => [...this.dropped(claim), claim])
+  /** of these, what no claim has taken, with those behind it: the youngest first */
+  untaken(claims: ReadonlyArray<Claim>): ReadonlyArray<Claim> {
+    const left = this.ready.filter((claim) => claims.includes(claim))
+    this.ready = this.ready.filter((claim) => !left.includes(claim))
+    return left.toReversed().flatMap((claim) => [...this.dropped(claim), claim])
   }
 
   /** everything that is not in somebody's hands, the youngest first */
   close(): ReadonlyArray<Claim> {
     const behind = Array.from(this.parked.values()).flatMap((claims) => claims.toReversed())
-    const rest = [...behind, ...this.ready.map(({ claim }) => claim).toReversed()]
+    const rest = [...behind, ...this.ready.toReversed()]
     this.ready = []
     this.parked.clear()
     this.heads.clear()

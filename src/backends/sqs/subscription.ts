@@ -49,7 +49,7 @@ class Open {
         if (!this.isOpen) return void run(this.giveBack(received))
         run(Effect.map(this.accept(received), (claims) => {
           this.inbox.add(claims)
-          setTimeout(() => run(this.giveBack(this.inbox.stale(hold))), hold).unref()
+          setTimeout(() => run(this.giveBack(this.inbox.untaken(claims))), hold).unref()
           this.poll.wake()
         }))
       }
