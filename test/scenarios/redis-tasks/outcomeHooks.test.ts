@@ -273,7 +273,7 @@ describe("what a hook makes of a failure", () => {
           Effect.scoped(Effect.andThen(outer(hook), Effect.flip(Nothing.execute())))
         const typed = yield* run((line) => Effect.fail(new Rejected({ why: `not ${line}` })))
         assert.deepStrictEqual(typed, new Rejected({ why: "not Rejected" }))
-        const foreign = yield* run(() => Effect.fail(new Error("of nobody's schema")))
+        const foreign = yield* run(() => Effect.fail("of nobody's schema"))
         assert.strictEqual((foreign as Job.Dead).reason, "failed")
         assert.include((foreign as Job.Dead).detail, "of nobody's schema")
         const died = yield* run(() => Effect.die(new Error("the hook broke")))
@@ -329,4 +329,33 @@ describe("what a hook makes of a failure", () => {
         assert.deepStrictEqual(seen, ["another"])
       })
   )
+
+  scenario("L3 a failure in place of one that is not retried is asked about anew", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      class Picky extends Task.make("Picky", {
+        error: Rejected,
+        retry: { schedule: Schedule.recurs(1), while: (failure) => failure._tag === "windlass/Died" }
+      }) {}
+      yield* Picky.enqueue()
+      yield* Worker.launch(
+        Worker.layer(TaskGroup.make(Picky), {
+          ...drain,
+          middleware: [
+            watching(seen, "0 "),
+            OutcomeHook.make("replaces", (outcome, { attempt }) =>
+              attempt === 1 ? Effect.die(`not ${outcome._tag}`) : Effect.void),
+            watching(seen, "1 ")
+          ]
+        }).pipe(Layer.provide(Picky.toLayer(() =>
+          Effect.fail(new Rejected({ why: "full" }))
+        )))
+      )
+      assert.deepStrictEqual(seen, [
+        "1 Picky Dead failed",
+        "0 Picky Retried",
+        "1 Picky Dead failed",
+        "0 Picky Dead failed"
+      ])
+    }))
 })
