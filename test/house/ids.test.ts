@@ -87,7 +87,16 @@ const scenarios = {
     "FAPI-04"
   ],
   "queue semantics": ["PROC-40", "PROC-41", "PROC-42", "PROC-43", "PROC-44", "RT-20", "RT-21"],
-  "batches, FIFO, routing, sending, lifespan": ["FSQS-20", "FSQS-21", "FSQS-23", "FSQS-24", "FSQS-26"]
+  "batches, FIFO, routing, sending, lifespan": [
+    "AMGI-22",
+    "AMGI-23",
+    "AMGI-26",
+    "FSQS-20",
+    "FSQS-21",
+    "FSQS-23",
+    "FSQS-24",
+    "FSQS-26"
+  ]
 }
 
 const own = "test/house/ids.test.ts"
