@@ -1,11 +1,14 @@
 /** The end of a server with background work under way: it is waited for, to a deadline, and what is cut is named. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpRouter from "effect/http/HttpRouter"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
@@ -120,7 +123,7 @@ describe("the end of a server", () => {
             ),
             { name: "mail" }
           )
-          yield* BackgroundTasks.add(note("never"), { name: "cache" })
+          yield* BackgroundTasks.add(Effect.uninterruptible(note("never")), { name: "cache" })
           return done
         }),
         { shutdownGrace: "45 seconds" }
@@ -178,6 +181,33 @@ describe("the end of a server", () => {
       yield* waitFor(yield* Effect.forkChild(Effect.andThen(end, note("ended"))))
       assert.deepStrictEqual(lines, ["task", "ended"])
     })
+  })
+
+  it.effect("at the deadline a task that still waits for its reply's last byte is cut, and the request's scope is closed", () => {
+    const { lines, note } = journal()
+    const heard = hearing()
+    return Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const supervisor = yield* Layer.buildWithScope(BackgroundTasks.supervisor(), scope)
+      const app = BackgroundTasks.middleware(Effect.gen(function*() {
+        yield* Effect.acquireRelease(note("acquired"), () => note("released"))
+        yield* BackgroundTasks.add(Effect.uninterruptible(note("never")), { name: "mail" })
+        return HttpServerResponse.stream(Stream.encodeText(Stream.make("a", "b")))
+      }))
+      const context = Context.merge(yield* Effect.context<never>(), supervisor)
+      const handle = HttpEffect.toWebHandlerWith<
+        BackgroundTasks.Supervisor,
+        BackgroundTasks.Supervisor | HttpServerRequest | Scope.Scope
+      >(context)(app)
+      // nobody reads its body
+      const response = yield* Effect.promise(() => handle(new Request("http://in-process/")))
+      assert.strictEqual(response.status, 200)
+      yield* waitFor(yield* Effect.forkChild(Scope.close(scope, Exit.void)))
+      assert.deepStrictEqual(lines, ["acquired", "released"])
+      assert.deepStrictEqual(heard.logs, [
+        "Error: background tasks of GET / did not end before the shutdown's deadline and were cut: mail"
+      ])
+    }).pipe(Effect.provide(heard.layer))
   })
 
   it.live("what a fiber adds after it does not run, and is named", () => {

@@ -73,6 +73,31 @@ describe("when background tasks begin", () => {
     })
   }
 
+  it.live("after the last byte what the request acquired is released, also when there are none", () => {
+    const { lines, note } = journal()
+    return Effect.gen(function*() {
+      const released = yield* Deferred.make<void>()
+      const release = Effect.andThen(note("released"), Deferred.succeed(released, undefined))
+      const routes = HttpRouter.add(
+        "GET",
+        "/",
+        Effect.as(Effect.addFinalizer(() => release), HttpServerResponse.text(large))
+      )
+      yield* Effect.gen(function*() {
+        const client = yield* raw
+        client.socket.pause()
+        yield* client.send(get("/"))
+        const other = yield* raw
+        yield* other.send(get("/none"))
+        yield* other.until("404")
+        yield* note("read")
+        client.socket.resume()
+        yield* Deferred.await(released)
+        assert.deepStrictEqual(lines, ["read", "released"])
+      }).pipe(Effect.provide(serving(routes)))
+    })
+  })
+
   it.live("when a body breaks off: the reply stays what it was, no second one comes", () => {
     const { lines, note } = journal()
     return Effect.gen(function*() {
@@ -99,37 +124,40 @@ describe("when background tasks begin", () => {
     })
   })
 
-  it.live("after the last byte of a reply over HTTP/2", () => {
-    const { lines, note } = journal()
-    return Effect.gen(function*() {
-      const ran = yield* Deferred.make<void>()
-      const routes = HttpRouter.add(
-        "GET",
-        "/",
-        Effect.as(
-          BackgroundTasks.add(Effect.andThen(note("task"), Deferred.succeed(ran, undefined))),
-          HttpServerResponse.text(large)
+  for (const [how, leave] of [["was sent", false], ["could not be sent, as the client is gone", true]] as const) {
+    it.live(`over HTTP/2 when the last byte ${how}`, () => {
+      const { lines, note } = journal()
+      return Effect.gen(function*() {
+        const ran = yield* Deferred.make<void>()
+        const routes = HttpRouter.add(
+          "GET",
+          "/",
+          Effect.as(
+            BackgroundTasks.add(Effect.andThen(note("task"), Deferred.succeed(ran, undefined))),
+            HttpServerResponse.text(large)
+          )
         )
-      )
-      const server = HttpRouter.serve(routes.pipe(Layer.provide(BackgroundTasks.layer())), {
-        disableListenLog: true,
-        disableLogger: true
-      }).pipe(Layer.provideMerge(NodeHttpServer.layerServer(Http2.createServer, { port: 0, host: "127.0.0.1" })))
-      yield* Effect.gen(function*() {
-        const at = yield* port
-        const session = yield* Effect.acquireRelease(
-          Effect.sync(() => Http2.connect(`http://127.0.0.1:${at}`)),
-          (session) => Effect.sync(() => session.destroy())
-        )
-        const stream = session.request({ ":path": "/" })
-        yield* Effect.promise(() => once(stream, "response"))
-        yield* note("read")
-        stream.resume()
-        yield* Deferred.await(ran)
-        assert.deepStrictEqual(lines, ["read", "task"])
-      }).pipe(Effect.provide(server))
+        const server = HttpRouter.serve(routes.pipe(Layer.provide(BackgroundTasks.layer())), {
+          disableListenLog: true,
+          disableLogger: true
+        }).pipe(Layer.provideMerge(NodeHttpServer.layerServer(Http2.createServer, { port: 0, host: "127.0.0.1" })))
+        yield* Effect.gen(function*() {
+          const at = yield* port
+          const session = yield* Effect.acquireRelease(
+            Effect.sync(() => Http2.connect(`http://127.0.0.1:${at}`)),
+            (session) => Effect.sync(() => session.destroy())
+          )
+          const stream = session.request({ ":path": "/" })
+          yield* Effect.promise(() => once(stream, "response"))
+          yield* note("read")
+          if (leave) session.destroy()
+          else stream.resume()
+          yield* Deferred.await(ran)
+          assert.deepStrictEqual(lines, ["read", "task"])
+        }).pipe(Effect.provide(server))
+      })
     })
-  })
+  }
 })
 
 describe("what background tasks do not delay", () => {
@@ -339,10 +367,11 @@ describe("a client that goes away", () => {
   it.live("while its reply waits behind another one on the connection: the tasks run", () => {
     const { lines, note } = journal()
     return Effect.gen(function*() {
+      const latch = yield* Latch.make()
       const replied = yield* Deferred.make<void>()
       const ran = yield* Deferred.make<void>()
       const routes = Layer.merge(
-        HttpRouter.add("GET", "/first", Effect.as(Effect.never, done)),
+        HttpRouter.add("GET", "/first", Effect.as(latch.await, done), { uninterruptible: true }),
         HttpRouter.add(
           "GET",
           "/second",
@@ -359,6 +388,7 @@ describe("a client that goes away", () => {
         client.socket.destroy()
         yield* Deferred.await(ran)
         assert.deepStrictEqual(lines, ["replied", "task"])
+        yield* latch.open
       }).pipe(Effect.provide(serving(routes)))
     })
   })

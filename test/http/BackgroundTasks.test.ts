@@ -12,6 +12,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { BackgroundTasks, TestClient } from "windlass/http"
 import { broken, hearing, journal, served } from "./support.ts"
@@ -37,6 +38,9 @@ const places = {
 class Boom extends Schema.TaggedError<Boom>()("Boom", {}) {}
 
 const done = HttpServerResponse.text("done")
+
+/** one turn of Node's event loop */
+const turn = Effect.promise(() => new Promise((go) => setImmediate(go)))
 const root = HttpClientRequest.get("/?token=secret")
 
 const route = <E = never, R = never>(handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
@@ -348,8 +352,10 @@ for (const [place, clientOf] of Object.entries(places)) {
       const app = route(Effect.gen(function*() {
         const tasks = yield* BackgroundTasks.BackgroundTasks
         yield* Effect.acquireRelease(note("acquired"), () => note("released"))
+        // what does not wait for the last chunk has time enough to show it
+        const last = Effect.andThen(Effect.repeat(turn, { times: 10 }), tasks.add(note("added by the body")))
         const body = Stream.fromEffect(Effect.as(note("first chunk"), "a")).pipe(
-          Stream.concat(Stream.fromEffect(Effect.as(tasks.add(note("added by the body")), "b"))),
+          Stream.concat(Stream.fromEffect(Effect.as(Effect.andThen(last, note("last chunk")), "b"))),
           Stream.encodeText
         )
         yield* BackgroundTasks.add(note("task"))
@@ -358,7 +364,14 @@ for (const [place, clientOf] of Object.entries(places)) {
       return Effect.gen(function*() {
         const { text } = yield* exchange(app)
         assert.strictEqual(text, "ab")
-        assert.deepStrictEqual(lines, ["acquired", "first chunk", "task", "added by the body", "released"])
+        assert.deepStrictEqual(lines, [
+          "acquired",
+          "first chunk",
+          "last chunk",
+          "task",
+          "added by the body",
+          "released"
+        ])
       })
     })
 
@@ -374,6 +387,31 @@ for (const [place, clientOf] of Object.entries(places)) {
       return Effect.gen(function*() {
         yield* exchange(app)
         assert.deepStrictEqual(lines, ["task"])
+      })
+    })
+
+    it.live("a streamed body may give its resources to the request, and the tasks have none", () => {
+      const { lines, note } = journal()
+      const app = route(Effect.map(Effect.scope, (scope) =>
+        HttpServerResponse.stream(
+          Stream.fromEffect(Effect.as(Scope.addFinalizer(scope, note("released")), "a")).pipe(
+            Stream.concat(Stream.fromEffect(Effect.as(note("last chunk"), "b"))),
+            Stream.encodeText
+          )
+        )))
+      return Effect.gen(function*() {
+        yield* exchange(app)
+        assert.deepStrictEqual(lines, ["last chunk", "released"])
+      })
+    })
+
+    it.live("a resource that a fiber gives to a request that is over is released at once", () => {
+      const { lines, note } = journal()
+      return Effect.gen(function*() {
+        const scope = yield* Deferred.make<Scope.Scope>()
+        yield* exchange(route(Effect.as(Effect.flatMap(Effect.scope, (own) => Deferred.succeed(scope, own)), done)))
+        yield* Scope.addFinalizer(yield* Deferred.await(scope), note("released"))
+        assert.deepStrictEqual(lines, ["released"])
       })
     })
 

@@ -82,7 +82,9 @@ export class Supervising {
       for (const observer of tell) observer?.(pass.report)
     })
     // nothing waits for the last byte, and no body that is still to be produced can change that
-    if (pass.isIdle && !(Exit.isSuccess(exit) && exit.value.body._tag === "Stream")) return end
+    if (pass.isIdle && !(Exit.isSuccess(exit) && exit.value.body._tag === "Stream")) {
+      return Effect.andThen(Scope.close(pass.scope, exit), end)
+    }
     return Effect.flatMap(
       watch(pass.request, serverScope),
       (sent) => this.fork(pass, Effect.ensuring(pass.work(Deferred.await(sent), exit), end))
