@@ -1,7 +1,9 @@
 /** What an engine says to an id that it has had before: the answer to a publish is lost, and it is sent again. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { Backend, type Item, type Published, type Settlement } from "windlass/Backend"
+import { Inspect } from "windlass/Capability"
 import { everywhere } from "../support/everywhere.ts"
 
 const job = (options: Partial<Item> = {}): ReadonlyArray<Item> => [{
@@ -54,6 +56,15 @@ for (const kept of [true, false]) {
         assert.deepStrictEqual(yield* subscription.settle([[delivery!.receipt, ends["succeeded"]!]]), ["Settled"])
         assert.deepStrictEqual(yield* publish, [duplicate])
         assert.deepStrictEqual(yield* subscription.take(1), [])
+        // what was refused has changed nothing
+        const first = yield* (yield* Inspect).get("a")
+        assert.deepStrictEqual(Option.map(first, ({ state }) => state), kept ? Option.some("succeeded") : Option.none())
+        // another one with the key is told who holds it, and the first one, whose id it has, is left as it is
+        const second = [...job({ unique: { key: "k", until: { millis: 3_600_000 } } })].map((one) => ({
+          ...one,
+          envelope: { ...one.envelope, id: "b" }
+        }))
+        assert.deepStrictEqual(yield* backend.publish("again", second), [duplicate])
       }),
     { kept }
   )

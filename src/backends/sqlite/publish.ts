@@ -10,7 +10,7 @@ import type { Connection } from "./connection.ts"
 import type { End } from "./end.ts"
 import { type Keys, untilOf } from "./keys.ts"
 import { later, time } from "./limits.ts"
-import type { LiveJobs } from "./live.ts"
+import type { Live, LiveJobs } from "./live.ts"
 import type { Place } from "./place.ts"
 import type { Sequence } from "./sequence.ts"
 
@@ -81,8 +81,9 @@ export class Publish {
     const due = dueAt > now ? dueAt : null
     const rank = -(item.priority ?? 0)
     if (unique !== undefined) {
-      const same = this.clash(envelope.id, now)
-      if (same) return { _tag: "Duplicate", existing: envelope.id }
+      const same = this.jobs.storedAs(envelope.id)
+      if (same !== undefined && isLive(same, now)) return { _tag: "Duplicate", existing: envelope.id }
+      // before the job that has the id and has ended makes room: what is refused changes nothing
       const holder = this.keys.holder(queue, unique.key, now)
       if (holder !== undefined) return { _tag: "Duplicate", existing: holder }
     }
@@ -120,11 +121,15 @@ export class Publish {
   private clash(id: string, now: number): boolean {
     const same = this.jobs.storedAs(id)
     if (same === undefined) return false
-    if (same.state === null || (same.state === "dead" && same.expires! > now)) return true
+    if (isLive(same, now)) return true
     this.end.forget(same.num)
     return false
   }
 }
+
+/** a dead letter still has its id */
+const isLive = ({ expires, state }: Live, now: number): boolean =>
+  state === null || (state === "dead" && expires! > now)
 
 const headersOf = (headers: Readonly<Record<string, string>>): string | null => {
   for (const _ in headers) return JSON.stringify(headers)

@@ -12,6 +12,9 @@ import { jobs } from "../world.ts"
 
 class SettledAnyway extends Data.TaggedError("SettledAnyway")<{ readonly message: string }> {}
 
+/** `answer ID SETTLEMENT ANSWER LIFE` */
+const isLost = (line: string): boolean => line.split(" ")[3] === "Lost"
+
 /** a worker is held in a handler until others have done all of its jobs; then it must be told that it lost them */
 const frozen = (
   name: string,
@@ -43,7 +46,7 @@ const frozen = (
     yield* release
     for (const id of held) yield* sleeper.line(new RegExp(`^(?:answer|lost) ${id}\\b`))
     const answers = sleeper.lines.slice(heard).filter((line) => line.startsWith("answer "))
-    const wrong = answers.filter((line) => !line.endsWith(" Lost"))
+    const wrong = answers.filter((line) => !isLost(line))
     if (answers.length === 0 || wrong.length > 0) {
       return yield* new SettledAnyway({
         message: `its late settlements were answered: ${answers.join(", ") || "never"}`
@@ -76,7 +79,7 @@ const overtaken: Fault = {
     yield* sleeper.order("go")
     for (const id of settling) yield* sleeper.line(new RegExp(`^answer ${id} `))
     const answers = sleeper.lines.slice(heard).filter((line) => line.startsWith("answer "))
-    const wrong = answers.filter((line) => settling.includes(line.split(" ")[1]!) && !line.endsWith(" Lost"))
+    const wrong = answers.filter((line) => settling.includes(line.split(" ")[1]!) && !isLost(line))
     if (answers.length === 0 || wrong.length > 0) {
       return yield* new SettledAnyway({
         message: `its late settlements were answered: ${answers.join(", ") || "never"}`

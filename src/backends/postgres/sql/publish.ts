@@ -11,6 +11,10 @@ import { entry } from "./planner.ts"
 const extra = `jsonb_to_recordset(p_extra) AS e(
   n int4, due int8, after int8, rank int2, grp text, ukey text, until text, lasts int8, keep int8)`
 
+/** somebody has the key that the item asks for */
+const held = "u.queue = p_queue AND u.key = e.ukey AND (e.lasts IS NULL OR e.lasts > 0) " +
+  "AND (u.expires IS NULL OR u.expires > p_now)"
+
 export const parameters =
   `p_queue int4, p_ids text[], p_tasks text[], p_versions int4[], p_origins text[], p_headers text[],
   p_payloads text[], p_extra jsonb, p_hint text`
@@ -26,17 +30,31 @@ export const publish: ReadonlyArray<string> = [
     DELETE FROM {job} WHERE num = ANY (p_nums);
   END $f$`,
 
-  // an ended job that is merely kept makes room for a new one with its id; a dead letter does not
-  `CREATE FUNCTION {make_room}(p_ids text[], p_now int8) RETURNS bool ${entry}
+  // an ended job that is merely kept makes room for a new one with its id; a dead letter does not, and nothing does for
+  // one that another job's key keeps out: what is refused changes nothing
+  `CREATE FUNCTION {make_room}(p_queue int4, p_ids text[], p_extra jsonb, p_now int8) RETURNS bool ${entry}
   #variable_conflict use_column
   DECLARE v_nums int8[];
   BEGIN
     v_nums := ARRAY(
-      SELECT e.num FROM {job} j JOIN {ended} e ON e.num = j.num
-      WHERE j.id = ANY (p_ids) AND (e.state <> 'dead' OR e.expires <= p_now)
-      ORDER BY e.num FOR UPDATE OF e);
+      SELECT d.num FROM {job} j JOIN {ended} d ON d.num = j.num
+      WHERE j.id = ANY (p_ids) AND (d.state <> 'dead' OR d.expires <= p_now) AND (p_extra IS NULL OR EXISTS (
+        SELECT FROM unnest(p_ids) WITH ORDINALITY AS i(id, n) LEFT JOIN ${extra} ON e.n = i.n
+        WHERE i.id = j.id AND NOT EXISTS (SELECT FROM {ukey} u WHERE ${held})))
+      ORDER BY d.num FOR UPDATE OF d);
     PERFORM {forget}(v_nums);
     RETURN cardinality(v_nums) > 0;
+  END $f$`,
+
+  // who keeps an item out by its key, if it is not a job with its id that does
+  `CREATE FUNCTION {key_holder}(p_queue int4, p_n int4, p_id text, p_extra jsonb, p_now int8) RETURNS text ${entry}
+  #variable_conflict use_column
+  BEGIN
+    IF p_extra IS NULL OR NOT EXISTS (
+      SELECT FROM {job} j JOIN {ended} d ON d.num = j.num
+      WHERE j.id = p_id AND (d.state <> 'dead' OR d.expires <= p_now))
+    THEN RETURN NULL; END IF;
+    RETURN (SELECT u.id FROM ${extra} JOIN {ukey} u ON ${held} WHERE e.n = p_n);
   END $f$`,
 
   // gives each stored job its key; jobs whose key another has are taken back and returned with the holder's id
@@ -108,11 +126,12 @@ export const publish: ReadonlyArray<string> = [
       GET DIAGNOSTICS v_more = ROW_COUNT;
       v_stored := v_stored + v_more;
       EXIT WHEN v_stored = v_count;
-      EXIT WHEN NOT {make_room}(p_ids, v_now);
+      EXIT WHEN NOT {make_room}(p_queue, p_ids, p_extra, v_now);
     END LOOP;
     IF v_stored < v_count THEN
       RETURN QUERY
-      SELECT x.n::int4, x.id FROM unnest(p_ids, v_nums) WITH ORDINALITY AS x(id, num, n)
+      SELECT x.n::int4, coalesce({key_holder}(p_queue, x.n::int4, x.id, p_extra, v_now), x.id)
+      FROM unnest(p_ids, v_nums) WITH ORDINALITY AS x(id, num, n)
       WHERE NOT EXISTS (SELECT FROM {job} j WHERE j.num = x.num);
     END IF;
     IF p_extra IS NOT NULL THEN
