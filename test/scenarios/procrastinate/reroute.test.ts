@@ -14,7 +14,7 @@ import * as Job from "windlass/Job"
 import * as Middleware from "windlass/Middleware"
 import * as Task from "windlass/Task"
 import * as TaskGroup from "windlass/TaskGroup"
-import { Harness } from "windlass/testing"
+import { Harness, TestWorker } from "windlass/testing"
 import * as Worker from "windlass/Worker"
 import { follow, record, scenario, startWorker } from "../../support/backends.ts"
 import { everywhere } from "../../support/everywhere.ts"
@@ -183,6 +183,31 @@ describe("Job.reroute", () => {
         assert.strictEqual((yield* record(id)).queue, "default")
       })
   )
+
+  it.effect("under test: a drain follows the job into the other queue", () =>
+    Effect.gen(function*() {
+      const live = Import.toLayer(() =>
+        Effect.gen(function*() {
+          const { attempt, queue } = yield* Job.Current
+          if (attempt > 1) return queue
+          yield* Effect.orDie(Job.reroute({ queue: "slow" }))
+          return yield* new TooBig()
+        })
+      )
+      yield* Effect.gen(function*() {
+        yield* Import.enqueue({ name: "a" })
+        const ran = yield* TestWorker.drain({ outcomes: true })
+        assert.deepStrictEqual(ran.map(({ attempt, outcome, queue }) => [attempt, queue, outcome._tag]), [
+          [1, "default", "Retried"],
+          [2, "slow", "Succeeded"]
+        ])
+      }).pipe(Effect.provide(
+        TestWorker.layer(group, { queues: ["default", "slow"] }).pipe(
+          Layer.provide(live),
+          Layer.provideMerge(TestWorker.backend)
+        )
+      ))
+    }))
 
   it.effect("in the harness: the settlement says where the job goes", () =>
     Effect.gen(function*() {
