@@ -2,7 +2,7 @@
  * `MemoryBackend.as`: what it knows of other engines is compared with the engines themselves, so that it cannot drift. What
  * it must not compile is in test/types/fixtures/posing.ts.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -21,6 +21,7 @@ import {
 } from "windlass/Backend"
 import * as MemoryBackend from "windlass/backends/MemoryBackend"
 import * as SqliteBackend from "windlass/backends/SqliteBackend"
+import * as SqsBackend from "windlass/backends/SqsBackend"
 import * as Capability from "windlass/Capability"
 import * as Enqueue from "windlass/Enqueue"
 import * as Task from "windlass/Task"
@@ -28,9 +29,13 @@ import { core } from "../../src/backends/memory/core.ts"
 import { Engine } from "../../src/backends/memory/engine.ts"
 import { only } from "../../src/backends/memory/profiles.ts"
 import { ifItAnswers } from "../support/answers.ts"
+import { at, start } from "./sqs/server.ts"
 
 const postgres = await ifItAnswers(() => import("./postgres/server.ts"))
 const redis = await ifItAnswers(() => import("./redis/server.ts"))
+
+const sqs = await start()
+afterAll(() => sqs.stop())
 
 type Real = (limits?: Partial<Limits>) => Layer.Layer<Backend, unknown>
 
@@ -193,6 +198,57 @@ describe("memory posing as another engine", () => {
         )
         // a probe that nothing refuses proves nothing
         assert.isAtLeast(refused.length, 12)
+      }).pipe(Effect.scoped))
+  }
+
+  const few: ReadonlyArray<
+    readonly ["sqs" | "sqs-fifo", (options: SqsBackend.Options) => Layer.Layer<Backend, unknown>]
+  > = [["sqs", SqsBackend.layer], ["sqs-fifo", SqsBackend.layerFifo]]
+  const posing = (name: "sqs" | "sqs-fifo", limits?: Partial<Limits>): Layer.Layer<Backend> =>
+    name === "sqs" ? MemoryBackend.as("sqs", { limits }) : MemoryBackend.as("sqs-fifo", { limits })
+  for (const [name, real] of few) {
+    it.live(`AS-01 as ${name}: the capability, its facts, the fence and the limits of the real layer`, () =>
+      Effect.gen(function*() {
+        const actual = facts(yield* build(real(at(sqs))))
+        assert.deepStrictEqual(facts(yield* build(posing(name))), actual)
+        assert.deepStrictEqual([actual.capabilities.length, actual.fence], [1, "weak"])
+      }).pipe(Effect.scoped))
+
+    it.live(`AS-02 as ${name}: what the real layer refuses is refused, and nothing else`, () =>
+      Effect.gen(function*() {
+        const { payloadBytes, publishBatch, settleBatch } = small
+        const context = yield* build(real(at(sqs, { limits: { payloadBytes, publishBatch, settleBatch } })))
+        const { limits } = Context.get(context, Backend)
+        // what no option of theirs can ask for is nobody's to refuse
+        const foreign = name === "sqs"
+          ? ["priority", "unique", "keepResult", "group"]
+          : ["priority", "unique", "keepResult"]
+        const asked = probes(limits, { min: 0, max: 0 }).filter(([, item]) => !foreign.some((option) => option in item))
+        const ask = Effect.fnUntraced(function*(context: Context.Context<Backend>) {
+          const backend = Context.get(context, Backend)
+          yield* backend.declare("probes")
+          const subscription = yield* backend.subscribe("probes", { worker: "w" })
+          const said = (effect: Effect.Effect<unknown, BackendError>) =>
+            Effect.match(effect, {
+              onSuccess: () => "done",
+              onFailure: ({ outcome, retryable }) => ({ outcome, retryable })
+            })
+          const many = Array.from({ length: limits.publishBatch + 1 }, (_, i) => ({ envelope: envelope(`many-${i}`) }))
+          const nobody = { id: "nobody", fence: "nobody's" }
+          const settlement: Settlement = { _tag: "Complete", how: "succeeded", exit: undefined, reason: undefined }
+          const all: Record<string, unknown> = {}
+          for (const [probe, item] of asked) all[probe] = yield* said(backend.publish("probes", [item]))
+          all["a batch at the limit"] = yield* said(backend.publish("probes", many.slice(1)))
+          all["a batch of one more"] = yield* said(backend.publish("probes", many))
+          for (const more of [0, 1]) {
+            const items = Array.from({ length: limits.settleBatch + more }, () => [nobody, settlement] as const)
+            all[`a settlement of ${more} more than the limit`] = yield* said(subscription.settle(items))
+          }
+          return all
+        })
+        const expected = yield* Effect.scoped(ask(context))
+        assert.deepStrictEqual(yield* Effect.scoped(ask(yield* build(posing(name, limits)))), expected)
+        assert.isAtLeast(Object.values(expected).filter((one) => one !== "done").length, 8)
       }).pipe(Effect.scoped))
   }
 

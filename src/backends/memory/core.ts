@@ -66,7 +66,7 @@ export const core = (engine: Engine, clock: Clock.Clock, name: string, limits: L
   return {
     name,
     limits,
-    fence: "strict",
+    fence: rules.fence ?? "strict",
     declare: (queue) => Effect.sync(() => void engine.queue(queue)),
     publish: (queue, items, options) =>
       attempt(

@@ -10,6 +10,8 @@ import * as Capability from "../../Capability.ts"
 
 /** what an engine refuses beside its limits, and how exact it is */
 export interface Rules {
+  /** of the engine: strict when absent */
+  readonly fence?: "weak" | undefined
   readonly priorities: { readonly min: number; readonly max: number }
   /** times are rounded up to so many milliseconds; kept as they are when absent */
   readonly granularityMillis?: number | undefined
@@ -63,6 +65,15 @@ const limits: Limits = {
   settleBatch: 10_000
 }
 
+/** a message of 1 MiB, less what is written beside the job; a quarter of an hour */
+const ofSqs: Limits = {
+  payloadBytes: 1024 * 1024 - 8 * 1024,
+  delayMillis: 900_000,
+  publishBatch: 100,
+  takeBatch: 100,
+  settleBatch: 100
+}
+
 /** of the engines that have all that this one has */
 const all = [
   "Delay",
@@ -102,6 +113,17 @@ export const profiles = {
     limits: { ...limits, publishBatch: 1_000, takeBatch: 1_000, settleBatch: 1_000 },
     abilities: all,
     rules: { priorities: { min: -32_768, max: 32_767 }, granularityMillis: 1, lastTime }
+  },
+  /** standard queues */
+  sqs: {
+    limits: ofSqs,
+    abilities: ["Delay"],
+    rules: { fence: "weak", priorities: { min: 0, max: 0 }, granularityMillis: 1_000, lastTime }
+  },
+  "sqs-fifo": {
+    limits: { ...ofSqs, delayMillis: 0 },
+    abilities: ["Groups"],
+    rules: { fence: "weak", priorities: { min: 0, max: 0 }, granularityMillis: 1_000, lastTime }
   }
 } as const satisfies Record<string, Profile>
 
