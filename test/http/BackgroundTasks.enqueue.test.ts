@@ -21,7 +21,7 @@ import { BackgroundTasks, TestClient } from "windlass/http"
 import * as Task from "windlass/Task"
 import { outsideOfTransactions } from "../../src/http/internal/context.ts"
 import { onPostgres } from "../backends/postgres/here.ts"
-import { backend } from "../backends/postgres/server.ts"
+import { backend, client } from "../backends/postgres/server.ts"
 import { get, hearing, journal, raw, served } from "./support.ts"
 
 class SendEmail extends Task.make("SendEmail", { payload: { to: Schema.String } }) {}
@@ -48,8 +48,8 @@ const exchange = <R extends Needs | Scope.Scope>(
       Layer.provideMerge(BackgroundTasks.layer()),
       (routes) => middleware.reduce((routes, one) => Layer.provide(routes, one), routes)
     )
-    const client = yield* TestClient.TestClient.pipe(Effect.provide(TestClient.layerInProcess(routes)))
-    return yield* client.exchange(root)
+    const { exchange } = yield* TestClient.TestClient.pipe(Effect.provide(TestClient.layerInProcess(routes)))
+    return yield* exchange(root)
   })
 
 const beforeSending = (note: (line: string) => Effect.Effect<void>) =>
@@ -87,9 +87,9 @@ describe("an enqueue that is part of the reply", () => {
         Layer.provide(BackgroundTasks.layer())
       )
       yield* Effect.gen(function*() {
-        const client = yield* raw
-        yield* client.send(get("/"))
-        yield* client.until("200 OK")
+        const connection = yield* raw
+        yield* connection.send(get("/"))
+        yield* connection.until("200 OK")
         assert.strictEqual(yield* stored, 1)
       }).pipe(Effect.provide(served(routes)), Effect.provideContext(context))
     }).pipe(Effect.provide(MemoryBackend.layer)))
@@ -113,10 +113,10 @@ describe("an enqueue that is part of the reply", () => {
         })
       ).pipe(Layer.provide(BackgroundTasks.layer()))
       yield* Effect.gen(function*() {
-        const client = yield* raw
-        yield* client.send(get("/"))
+        const connection = yield* raw
+        yield* connection.send(get("/"))
         yield* Deferred.await(begun)
-        client.socket.destroy()
+        connection.socket.destroy()
         yield* Deferred.await(over)
       }).pipe(Effect.provide(served(routes)), Effect.provideContext(context))
       assert.strictEqual(yield* stored, 0)
@@ -213,6 +213,19 @@ onPostgres("with a transaction", () => {
       yield* exchange(Effect.andThen(send("bob"), Effect.as(Effect.map(stored, (n) => assert.strictEqual(n, 1)), done)))
       assert.strictEqual(yield* stored, 2)
     }).pipe(Effect.provide(backend())))
+
+  it.live("of a database that the queue is not in, it waits for the handler, and does not see the transaction", () => {
+    const { lines, note } = journal()
+    return Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      yield* exchange(Effect.gen(function*() {
+        yield* sql.withTransaction(BackgroundTasks.enqueue(Effect.flatMap(seen, (inside) => note(`inside: ${inside}`))))
+        yield* note("handler")
+        return done
+      }))
+      assert.deepStrictEqual(lines, ["handler", "inside: false"])
+    }).pipe(Effect.provide(Layer.merge(MemoryBackend.layer, client())))
+  })
 
   it.live("a background task that was added in it runs outside of it, when it is over", () => {
     const { lines, note } = journal()

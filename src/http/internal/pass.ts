@@ -137,10 +137,7 @@ export class Pass {
   private readonly drain: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
     this.phase = "running"
     for (let task = this.queue.shift(); task !== undefined; task = this.queue.shift()) {
-      if (this.isCut) {
-        this.cut.push(task.name)
-        continue
-      }
+      // once it is cut, nothing that is interruptible begins
       const exit = yield* Effect.exit(Effect.interruptible(task.run))
       if (this.isCut && Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)) {
         this.cut.push(task.name)

@@ -42,7 +42,7 @@ export const watch = (request: HttpServerRequest, serverScope: Scope.Scope): Eff
       return Effect.as(Scope.addFinalizer(serverScope, Effect.sync(done)), sent)
     }
     const response = NodeHttpServerRequest.toServerResponse(request)
-    // a response that waits behind another one on its connection has no socket yet, and hears nothing of its end
+    // a response that waits behind another one on its connection has no socket yet, and Node 22 tells it nothing of its end
     const socket = source instanceof IncomingMessage ? source.socket : undefined
     if (response.writableFinished || response.destroyed || socket?.destroyed === true) {
       done()
