@@ -5,7 +5,7 @@
  *
  * ```ts
  * export const handler = Lambda.handler(App, {
- *   layer: Layer.provide([SendEmailLive, RequireTenantLive], MailboxLive)
+ *   layer: SendEmailLive.pipe(Layer.provide([RequireTenantLive, MailboxLive]))
  * })
  * ```
  *

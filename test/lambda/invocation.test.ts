@@ -363,6 +363,48 @@ describe("around an invocation", () => {
     assert.deepStrictEqual(ran, ["a", "b"])
   })
 
+  it("that dies after the batch does not have it delivered again; one that dies before it runs nothing", async () => {
+    const ran: Array<string> = []
+    const lines: Array<string> = []
+    let early = false
+    const handler = closing(Lambda.handler(App, {
+      routes,
+      around: (next) =>
+        early
+          ? Effect.andThen(Effect.die(new Error("no telemetry")), next)
+          : Effect.ensuring(next, Effect.die(new Error("no flush"))),
+      layer: Layer.merge(act(ran), logged(lines))
+    }))
+    const client = LambdaClient.make(handler)
+    const two = [
+      LambdaClient.json({ type: "act", name: "a" }, { messageId: "a" }),
+      LambdaClient.json({ type: "act", name: "b", act: "fail" }, { messageId: "b" })
+    ]
+    assert.deepStrictEqual((await client.sendBatch(two)).response, failures("b"))
+    assert.include(lines.join("\n"), "no flush")
+    early = true
+    const sent = await client.sendBatch(two)
+    assert.include(String(sent.error), "no telemetry")
+    assert.deepStrictEqual(sent.failed, ["a", "b"])
+    assert.deepStrictEqual(ran, ["a", "b"])
+  })
+
+  it.effect("that never comes to the batch: everything is reported in time, and nothing is begun afterwards", () =>
+    Effect.gen(function*() {
+      const begun: Array<string> = []
+      const gate = yield* Deferred.make<void>()
+      const { call } = yield* onTestClock((name) => Effect.sync(() => begun.push(name)), {
+        margin: "2 seconds",
+        around: (next) => Effect.andThen(Effect.uninterruptible(Deferred.await(gate)), next)
+      })
+      const running = yield* call([work("a"), work("b")], 10)
+      yield* TestClock.adjust("9500 millis")
+      assert.deepStrictEqual(yield* Fiber.join(running), failures("a", "b"))
+      yield* Deferred.succeed(gate, undefined)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(begun, [])
+    }))
+
   it("needs services of the layer", async () => {
     class Telemetry extends Context.Service<Telemetry, { readonly flush: Effect.Effect<void> }>()("test/Telemetry") {}
     let flushed = 0

@@ -38,7 +38,7 @@ export const runBatch = (
 
 /** What dies takes nothing else with it; that it is not done is all that has to be known. */
 const contained = (effect: Effect.Effect<unknown>): Effect.Effect<unknown> =>
-  Effect.catchDefect(effect, (defect) => Effect.logError("a record could not be run", defect))
+  Effect.catchDefect(effect, (defect) => Effect.ignoreCause(Effect.logError("a record could not be run", defect)))
 
 const untilOneFails = (
   elements: ReadonlyArray<Element>,

@@ -1,4 +1,5 @@
 /** One invocation: its deadline, its records, its answer. */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -35,7 +36,7 @@ export const invoke = (
     const now = yield* Clock.currentTimeMillis
     const until = limited ? now + left - margin : undefined
     if (until !== undefined && until <= now && elements.length > 0) {
-      yield* Effect.logWarning(`nothing is begun: ${left} ms are left, and the margin is ${margin} ms`)
+      yield* warn(`nothing is begun: ${left} ms are left, and the margin is ${margin} ms`)
     }
     const answered = Deferred.makeUnsafe<BatchResponse, BatchFailed>()
     const process = Effect.onExit(
@@ -49,24 +50,44 @@ export const invoke = (
       begun = true
       return process
     })
-    const all = options.around === undefined ? process : options.around(once, invocation)
-    return yield* until === undefined ? all : inTime(all, answered, left! - margin / 4)
+    // an `around` that has not come to `next` by the end: nothing is begun any more
+    const atLast = Effect.suspend(() => {
+      if (begun) return Deferred.await(answered)
+      begun = true
+      return answer(options)(elements)
+    })
+    const all = options.around === undefined
+      ? process
+      : Effect.catchCause(options.around(once, invocation), (cause) => {
+        if (!Deferred.isDoneUnsafe(answered)) return Effect.failCause(cause)
+        // the jobs are over: what dies around them is no reason to have all of them delivered again
+        const died = cause.reasons.some(Cause.isDieReason)
+        return Effect.andThen(
+          died ? warn("what stands around the invocation died: the answer stands", cause) : Effect.void,
+          Deferred.await(answered)
+        )
+      })
+    return yield* until === undefined ? all : inTime(all, atLast, left! - margin / 4)
   })
+
+/** A logger that dies must not take an answer with it. */
+const warn = (...message: ReadonlyArray<unknown>): Effect.Effect<void> =>
+  Effect.ignoreCause(Effect.logWarning(...message))
 
 /** Whatever an `around` still does then, what the jobs came to is said while there is time to say it. */
 const inTime = <A, E, R>(
   all: Effect.Effect<A, E, R>,
-  answered: Deferred.Deferred<A, E>,
+  atLast: Effect.Effect<A, E>,
   millis: number
 ): Effect.Effect<A, E, R> =>
   Effect.flatMap(Effect.forkDetach(all, { startImmediately: true }), (fiber) =>
     Effect.raceFirst(
       Effect.onInterrupt(Fiber.join(fiber), () => Effect.sync(() => fiber.interruptUnsafe())),
       Effect.andThen(
-        Effect.andThen(Effect.sleep(millis), Deferred.await(answered)),
-        Effect.andThen(
-          Effect.logWarning("what stands around the invocation did not end in time: the answer is given without it"),
-          Deferred.await(answered)
+        Effect.sleep(millis),
+        Effect.tap(
+          atLast,
+          () => warn("what stands around the invocation did not end in time: the answer is given without it")
         )
       )
     ))

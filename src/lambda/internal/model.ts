@@ -107,8 +107,8 @@ export const Current = Context.Reference<Received | undefined>("windlass/lambda/
 
 /**
  * Around a whole invocation. It sees it end and cannot change what it comes to; the batch is run once, however often it
- * runs `next`. What it does after `next` has the part of the margin that the jobs left: when the function's time is nearly
- * over the answer is given without waiting for it.
+ * runs `next`, and when it dies after that the answer stands. What it does after `next` has the part of the margin that the
+ * jobs left: when the function's time is nearly over the answer is given without waiting for it.
  *
  * @category models
  * @since 0.1.0
