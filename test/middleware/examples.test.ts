@@ -21,7 +21,7 @@ afterAll(workspace.dispose)
 describe("examples of the shipped middleware", () => {
   it("every module has one", () => {
     assert.deepStrictEqual(files.filter((file) => !examples.some((example) => example.document === file)), [])
-    assert.strictEqual(files.length, 10)
+    assert.strictEqual(files.length, 12)
   })
   for (const { block, problems } of workspace.compiled) {
     it(`compiles: ${block.document}, line ${block.line}`, () => {
