@@ -141,6 +141,39 @@ onPostgres("transactional enqueue", () => {
       assert.deepStrictEqual((yield* subscription.take(10)).map(({ envelope }) => envelope.id), ["other"])
     }).pipe(Effect.scoped, Effect.provide(backend())))
 
+  it.live("a transaction that stays open with a job's key holds up no move of that job to its queue", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const one = yield* Backend
+      const unique = { key: "k", until: "finished" } as const
+      yield* one.publish("q", [item("moving", { unique })])
+      const subscription = yield* one.subscribe("q", { worker: "w" })
+      const there = yield* one.subscribe("other", { worker: "v" })
+      const [moving] = yield* subscription.take(1)
+      const to = { queue: "other" }
+      yield* (yield* Capability.Reroute).prepare("q", to)
+      const enqueued = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const open = yield* Effect.forkChild(sql.withTransaction(Effect.gen(function*() {
+        yield* one.publish("other", [item("pending", { unique })])
+        yield* Deferred.succeed(enqueued, undefined)
+        yield* Deferred.await(go)
+      })))
+      yield* Deferred.await(enqueued)
+      const settled = yield* subscription.settle([[
+        moving!.receipt,
+        { _tag: "Retry", why: "failed", after: 0, attempt: "spent", place: "back", error: undefined, to }
+      ]])
+      assert.deepStrictEqual(settled, ["Settled"])
+      assert.deepStrictEqual((yield* there.take(10)).map(({ envelope }) => envelope.id), ["moving"])
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.join(open)
+      // the one that had the key first keeps it, the other goes on without
+      assert.deepStrictEqual(yield* one.publish("other", [item("third", { unique })]), [
+        { _tag: "Duplicate", existing: "pending" }
+      ])
+    }).pipe(Effect.scoped, Effect.provide(backend())))
+
   it.live("jobs of a committed transaction wake who waits", () =>
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient

@@ -13,6 +13,7 @@ export const reroute: ReadonlyArray<string> = [
   DECLARE
     r record; v_a {active}; v_queue int4; v_rank int2; v_grp text; v_until text; v_spent int4; v_events int4; v_own int8;
     v_due int8; v_pos int8; v_fronts int8[]; v_front int4 := 0; v_ukey text; v_from int4; v_left text; v_moved bool;
+    v_patience text;
   BEGIN
     FOR r IN
       SELECT * FROM jsonb_to_recordset(p_items) AS x(
@@ -52,11 +53,18 @@ export const reroute: ReadonlyArray<string> = [
           IF v_queue <> v_from AND v_ukey IS NOT NULL THEN
             DELETE FROM {ukey} WHERE queue = v_from AND key = v_ukey AND num = r.num AND expires IS NULL;
             IF FOUND THEN
-              -- another may have it there: then the job goes on without it
-              DELETE FROM {ukey} WHERE queue = v_queue AND key = v_ukey AND expires <= p_now;
-              INSERT INTO {ukey} (queue, key, num, id)
-              SELECT v_queue, v_ukey, num, id FROM {job} WHERE num = r.num
-              ON CONFLICT (queue, key) DO NOTHING;
+              -- another may have it there, or may be about to, in a transaction of the user that nobody waits for: then
+              -- the job goes on without it
+              v_patience := current_setting('lock_timeout');
+              BEGIN
+                PERFORM set_config('lock_timeout', '50ms', true);
+                DELETE FROM {ukey} WHERE queue = v_queue AND key = v_ukey AND expires <= p_now;
+                INSERT INTO {ukey} (queue, key, num, id)
+                SELECT v_queue, v_ukey, num, id FROM {job} WHERE num = r.num
+                ON CONFLICT (queue, key) DO NOTHING;
+              EXCEPTION WHEN lock_not_available THEN NULL;
+              END;
+              PERFORM set_config('lock_timeout', v_patience, true);
             END IF;
           END IF;
         END IF;
