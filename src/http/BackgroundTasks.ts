@@ -45,12 +45,18 @@ export interface Options {
    */
   readonly policy?: "continue" | "failFast" | undefined
   /**
-   * when the request fails (a failure or a defect reaches the background tasks' middleware, so that no handler decided
-   * on the reply): `drop` forgets the tasks that were added and logs their names (as Starlette does, silently), `run`
-   * runs them after the reply that says so. A reply with an error status that a handler returned is a reply, and a client
-   * that went away is no failure: their tasks run. `drop` unless set; a task may say otherwise for itself
+   * when the request fails: `drop` forgets the tasks that were added and logs their names (Starlette does so, and is
+   * silent), `run` runs them after the reply that says so. A request fails with a failure or a defect that reaches the
+   * background tasks' middleware, or with a reply that is one (`isFailure`). A client that went away is none: what was
+   * added runs. `drop` unless set; a task may say otherwise for itself
    */
   readonly onFailure?: "drop" | "run" | undefined
+  /**
+   * whether a reply that was returned says that the request failed: then its tasks are as `onFailure` says, and its
+   * enqueues are not done. Those with a status of 400 and more unless set (the errors that an endpoint of an `HttpApi`
+   * declares are such replies); `() => false` as Starlette has it
+   */
+  readonly isFailure?: ((response: HttpServerResponse) => boolean) | undefined
   /** how long a shutdown waits for background work, all together, before it cuts it; 30 seconds unless set */
   readonly shutdownGrace?: Duration.Input | undefined
 }
@@ -193,8 +199,8 @@ export const add = <A, E, R>(
   Effect.flatMap(BackgroundTasks, (tasks) => tasks.add(task, options))
 
 /**
- * Makes an enqueue part of the reply: **a reply that the handler decided on is sent only when the job is stored, and a
- * handler that fails stores nothing.**
+ * Makes an enqueue part of the reply: **a reply that says that the request succeeded is sent only when the job is
+ * stored, and a request that fails stores nothing.**
  *
  * - Inside of a transaction that enqueues join (`Transactional` of the backend, `sql.withTransaction` of the client that
  *   it was built with) the job is enqueued at once, in that transaction: it is stored if and only if it commits.
@@ -204,7 +210,7 @@ export const add = <A, E, R>(
  *
  * A failure is not the handler's to catch: the request dies with {@link EnqueueFailed}, and is answered with a 500. A
  * failure that is none (`AlreadyEnqueued`) is handled in the effect that is given. A client that goes away before the
- * handler has succeeded has interrupted it: nothing is stored.
+ * handler has succeeded has interrupted it: nothing is stored. What was not done is logged.
  *
  * @category accessors
  * @since 0.1.0

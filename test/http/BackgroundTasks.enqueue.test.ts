@@ -94,11 +94,13 @@ describe("an enqueue that is part of the reply", () => {
       }).pipe(Effect.provide(served(routes)), Effect.provideContext(context))
     }).pipe(Effect.provide(MemoryBackend.layer)))
 
-  it.live("a handler that fails, and one whose client went away, store nothing", () =>
-    Effect.gen(function*() {
+  it.live("a handler that fails, and one whose client went away, store nothing, and say so", () => {
+    const heard = hearing()
+    return Effect.gen(function*() {
       const context = yield* Effect.context<Backend | Capability.AllButTransactional>()
       const { response } = yield* exchange(Effect.andThen(send("ann"), new Boom()))
       assert.strictEqual(response.status, 500)
+      assert.deepStrictEqual(heard.logs, ["Info: 1 enqueues of GET / were not done, because the request failed"])
 
       const begun = yield* Deferred.make<void>()
       const over = yield* Deferred.make<void>()
@@ -120,7 +122,8 @@ describe("an enqueue that is part of the reply", () => {
         yield* Deferred.await(over)
       }).pipe(Effect.provide(served(routes)), Effect.provideContext(context))
       assert.strictEqual(yield* stored, 0)
-    }).pipe(Effect.provide(MemoryBackend.layer)))
+    }).pipe(Effect.provide(Layer.merge(MemoryBackend.layer, heard.layer)))
+  })
 
   it.live("that fails fails the request with EnqueueFailed: 500, and no background task runs", () => {
     const { lines, note } = journal()

@@ -264,12 +264,29 @@ for (const [place, clientOf] of Object.entries(places)) {
       })
     })
 
-    it.live("FAPI-03 a reply with an error status that the handler decided on is a reply", () => {
+    it.live("FAPI-03 a reply with an error status is a failure, unless isFailure says otherwise; it is sent as it is", () => {
       const { lines, note } = journal()
-      const app = route(Effect.as(BackgroundTasks.add(note("mail")), HttpServerResponse.text("no", { status: 422 })))
+      const app = route(Effect.gen(function*() {
+        yield* BackgroundTasks.add(note("mail"))
+        yield* BackgroundTasks.enqueue(note("stored"))
+        return HttpServerResponse.text("no", { status: 400 })
+      }))
       return Effect.gen(function*() {
-        const { status } = yield* exchange(app)
-        assert.strictEqual(status, 422)
+        const first = yield* exchange(app)
+        assert.deepStrictEqual([first.status, first.text], [400, "no"])
+        assert.deepStrictEqual(first.report.dropped, ["task 1"])
+        assert.deepStrictEqual(lines, [])
+        const second = yield* exchange(app, { isFailure: ({ status }) => status >= 500 })
+        assert.deepStrictEqual([second.status, second.text], [400, "no"])
+        assert.deepStrictEqual(lines, ["stored", "mail"])
+      })
+    })
+
+    it.live("FAPI-03 a redirection is no failure", () => {
+      const { lines, note } = journal()
+      const app = route(Effect.as(BackgroundTasks.add(note("mail")), HttpServerResponse.empty({ status: 399 })))
+      return Effect.gen(function*() {
+        yield* exchange(app)
         assert.deepStrictEqual(lines, ["mail"])
       })
     })

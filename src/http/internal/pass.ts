@@ -13,6 +13,7 @@ import * as Reporter from "effect/ErrorReporter"
 import * as Exit from "effect/Exit"
 import { ClientAbort } from "effect/http/HttpServerError"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as Scope from "effect/Scope"
 import type { Report, TaskFailure } from "../BackgroundTasks.ts"
 
@@ -29,6 +30,7 @@ export interface Queued {
 export interface Rules {
   readonly policy: "continue" | "failFast"
   readonly onFailure: "drop" | "run"
+  readonly isFailure: (response: HttpServerResponse) => boolean
 }
 
 /** Logs as they are wanted, and never lets a logger decide what becomes of the work. */
@@ -93,14 +95,28 @@ export class Pass {
   }
 
   /** stores what was deferred, one after another; the first that dies is the answer */
-  readonly store: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.forEach(this.stored.splice(0), (enqueue) => enqueue, { discard: true })
-  )
+  store(response: HttpServerResponse): Effect.Effect<HttpServerResponse> {
+    if (this.stored.length === 0 || this.rules.isFailure(response)) return Effect.succeed(response)
+    return Effect.as(Effect.forEach(this.stored.splice(0), (enqueue) => enqueue, { discard: true }), response)
+  }
 
   /** the reply is decided: tasks of a request that failed stay or go as they say, else as the rules say */
-  decide(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+  decide(exit: Exit.Exit<HttpServerResponse, unknown>): Effect.Effect<void> {
     this.phase = "waiting"
-    if (Exit.isSuccess(exit) || isClientGone(exit)) return Effect.void
+    return Effect.andThen(this.forgetEnqueues, this.forgetTasks(exit))
+  }
+
+  /** those of a handler that did not succeed */
+  private readonly forgetEnqueues: Effect.Effect<void> = Effect.suspend(() => {
+    const count = this.stored.splice(0).length
+    return count === 0 ? Effect.void : quietly(Effect.logInfo(
+      `${count} enqueues of ${this.name} were not done, because the request failed`
+    ))
+  })
+
+  private forgetTasks(exit: Exit.Exit<HttpServerResponse, unknown>): Effect.Effect<void> {
+    const isWell = Exit.isSuccess(exit) ? !this.rules.isFailure(exit.value) : isClientGone(exit)
+    if (isWell) return Effect.void
     const tasks = this.queue.splice(0)
     const stays = (task: Queued) => (task.onFailure ?? this.rules.onFailure) === "run"
     this.queue.push(...tasks.filter(stays))

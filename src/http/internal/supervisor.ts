@@ -34,7 +34,11 @@ export class Supervising {
   constructor(options: Options, key: typeof BackgroundTasks, notStored: (cause: unknown) => unknown) {
     this.key = key
     this.notStored = notStored
-    this.rules = { policy: options.policy ?? "continue", onFailure: options.onFailure ?? "drop" }
+    this.rules = {
+      policy: options.policy ?? "continue",
+      onFailure: options.onFailure ?? "drop",
+      isFailure: options.isFailure ?? (({ status }) => status >= 400)
+    }
   }
 
   readonly observe = (observer: Observer): Effect.Effect<void, never, Scope.Scope> =>
@@ -63,7 +67,7 @@ export class Supervising {
         this.passes.add(pass)
         const answered = restore(Effect.provideContext(app, inside))
         return Effect.onExit(
-          Effect.flatMap(answered, (response) => Effect.as(pass.store, response)),
+          Effect.flatMap(answered, (response) => pass.store(response)),
           (exit) => Effect.andThen(pass.decide(exit), this.begin(pass, exit, serverScope, tell))
         )
       })
