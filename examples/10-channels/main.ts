@@ -8,7 +8,7 @@
 import { Clock, Console, Effect, Layer, References } from "effect"
 import * as AsyncApi from "windlass/asyncapi/AsyncApi"
 import * as MemoryBackend from "windlass/backends/MemoryBackend"
-import * as Middleware from "windlass/Middleware"
+import type * as Middleware from "windlass/Middleware"
 import * as Worker from "windlass/Worker"
 import { App, HandleOrder, Timing } from "./app.ts"
 

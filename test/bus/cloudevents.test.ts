@@ -204,6 +204,23 @@ describe("CloudEvents over HTTP", () => {
     }).pipe(Effect.provide(live))
   })
 
+  it.live("a job has the trace context of its event, under the name by which a run finds its producer's span", () => {
+    const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    const seen: Array<string> = []
+    const { live } = app({
+      middleware: [
+        Middleware.make("look", (next, input, job) => {
+          seen.push(job.headers["traceparent"]!)
+          return next(input)
+        })
+      ]
+    })
+    return Effect.gen(function*() {
+      yield* send(order("tea", { traceparent }))
+      assert.deepStrictEqual(seen, [traceparent])
+    }).pipe(Effect.provide(live))
+  })
+
   it.live("a client that goes away interrupts the handler, and its scope is closed (L1, L17)", () =>
     Effect.gen(function*() {
       const begun = yield* Deferred.make<void>()
