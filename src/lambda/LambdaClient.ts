@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import { createHash } from "node:crypto"
 import * as Backend from "../Backend.ts"
 import { published, write } from "../backends/sqs/message.ts"
-import type { BatchResponse, Handler } from "./Lambda.ts"
+import type { BatchResponse, InvocationContext } from "./Lambda.ts"
 
 /**
  * One message before it is a record. What is left out is made up; `messageId: null` and an empty one are taken as they
@@ -188,10 +188,15 @@ export interface MadeRecord {
 }
 
 /**
+ * A client of any function that answers as SQS asks for it, those of `Lambda.handler` among them.
+ *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (handler: Handler, options: Options = {}): Client => {
+export const make = (
+  handler: (event: unknown, context: InvocationContext) => Promise<BatchResponse>,
+  options: Options = {}
+): Client => {
   const queue = options.queue ?? "queue"
   const remaining = Duration.toMillis(options.remaining ?? "30 seconds")
   let made = 0
