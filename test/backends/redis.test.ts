@@ -231,6 +231,34 @@ describe("redis", () => {
       }).pipe(Effect.scoped, Effect.provide(fresh({ prefix, retention: { failures: 0, successes: 0 } })))
     }).pipe(Effect.provide(client())))
 
+  it.live("a queue with a job of the same id keeps a job out, which stays where it is; one that is merely kept makes room", () =>
+    Effect.gen(function*() {
+      const queue = yield* Backend
+      const here = yield* queue.subscribe("here", { worker: "w" })
+      const there = yield* queue.subscribe("there", { worker: "w" })
+      const to = { queue: "there", priority: 5 }
+      yield* (yield* Capability.Reroute).prepare("here", to)
+      yield* queue.publish("here", [item("live"), item("dead"), item("kept")])
+      yield* queue.publish("there", [item("live"), item("dead"), item("kept")])
+      const [live, letter, kept] = yield* there.take(3)
+      yield* there.settle([[letter!.receipt, dead], [kept!.receipt, succeeded]])
+      const claimed = yield* here.take(3)
+      const answers = yield* here.settle(claimed.map(({ receipt }) => [receipt, { ...failed, to }] as const))
+      assert.deepStrictEqual(answers, ["Settled", "Settled", "Settled"])
+      const stayed = yield* here.take(10)
+      assert.deepStrictEqual(stayed.map(({ attempt, envelope, priority }) => [envelope.id, attempt, priority]), [
+        ["live", 2, 5],
+        ["dead", 2, 5]
+      ])
+      const moved = yield* there.take(10)
+      assert.deepStrictEqual(moved.map(({ attempt, envelope, priority }) => [envelope.id, attempt, priority]), [
+        ["kept", 2, 5]
+      ])
+      // those that were there are what they were
+      assert.deepStrictEqual(yield* there.settle([[live!.receipt, succeeded]]), ["Settled"])
+      assert.strictEqual((yield* (yield* Capability.Inspect).counts("there")).dead, 1)
+    }).pipe(Effect.scoped, Effect.provide(fresh({ retention: { failures: "1 day", successes: "1 day" } }))))
+
   it.live("a job that is on its way from one queue to another is found by its id", () =>
     Effect.gen(function*() {
       const settings = { lease: 1_000, name: "redis", timeout: 1_000, retention: { failures: 0, successes: 0 } }
