@@ -9,9 +9,6 @@ export default defineConfig({
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
     include: ["test/**/*.test.ts"],
-    // the faults that are done to real servers have a command of their own (`npm run test:faults`): their bounds on
-    // repeated runs hold on a machine that does nothing else
-    exclude: process.env.FAULTS === "1" ? [] : ["test/faults/faults.test.ts"],
     // processes, not threads: tests spawn and kill processes, and a worker's signal handlers belong to a process
     pool: "forks",
     maxWorkers: 2,

@@ -15,22 +15,31 @@ const usage = `npm run test:faults -- [options]
 Needs the binaries of the servers, which it starts itself: PostgreSQL's (initdb, postgres) and redis-server.
 `
 
-const { values } = parseArgs({
-  options: {
-    engines: { type: "string" },
-    seed: { type: "string" },
-    only: { type: "string" },
-    nth: { type: "string" },
-    long: { type: "boolean" },
-    write: { type: "boolean" },
-    help: { type: "boolean" }
-  }
-})
+const options = {
+  engines: { type: "string" },
+  seed: { type: "string" },
+  only: { type: "string" },
+  nth: { type: "string" },
+  long: { type: "boolean" },
+  write: { type: "boolean" },
+  help: { type: "boolean" }
+}
 
-if (values.help) {
+const read = () => {
+  try {
+    return parseArgs({ options }).values
+  } catch (error) {
+    process.stderr.write(`${error.message}\n\n${usage}`)
+    process.exitCode = 1
+  }
+}
+
+const values = read()
+
+if (values?.help) {
   process.stdout.write(usage)
-} else {
-  const env = { ...process.env, FAULTS: "1" }
+} else if (values !== undefined) {
+  const env = { ...process.env }
   if (values.engines !== undefined) env.FAULTS_ENGINES = values.engines
   if (values.seed !== undefined) env.FAULTS_SEED = values.seed
   if (values.only !== undefined) env.FAULTS_ONLY = values.only

@@ -42,6 +42,10 @@ const asked = catalogue.filter(isAsked).flatMap((fault) =>
     .map((engine) => ({ fault, engine }))
 )
 
+if (!catalogue.some(isAsked)) {
+  throw new Error(`FAULTS_ONLY is ${options.only.join()}: no fault has such a name. There are:\n${order.join("\n")}`)
+}
+
 // ------------------------------------------------------------------------------------------------------------ servers
 
 const suite = Scope.makeUnsafe()
@@ -111,7 +115,9 @@ const costs = (fault: Fault, engine: Engine) =>
     )
     const { duplicates, settledTwice } = here.ledger
     const { again } = here
-    const { allowed, recovery } = found
+    const { recovery } = found
+    const { starved } = here
+    const allowed = found.allowed + starved
     const jobs = here.ids.length
     rows.push({
       fault: fault.name,
@@ -121,7 +127,7 @@ const costs = (fault: Fault, engine: Engine) =>
       duplicates,
       allowed,
       again: again.count,
-      why: fault.why,
+      why: starved === 0 ? fault.why : `${fault.why}; ${starved} whose lease ended on a machine too busy for it`,
       recovery
     })
     assert.deepStrictEqual(lost, [], "jobs that were enqueued and have not succeeded")

@@ -15,6 +15,12 @@ export class Ledger {
   /** as `open`, and its handler was entered */
   private readonly entered = new Set<string>()
   private readonly settledAt: Array<number> = []
+  /** workers that had no processor for so long that a lease may have ended for it */
+  private readonly starved = new Set<string>()
+  /** worker -> id -> how often it was claimed */
+  private readonly claims = new Map<string, Map<string, number>>()
+  /** worker -> the claims, as `ID NUMBER`, that it lost after it had starved */
+  private readonly lostStarved = new Map<string, Set<string>>()
   readonly lines: Array<string> = []
   private readonly waiting = new Set<() => void>()
 
@@ -24,6 +30,9 @@ export class Ledger {
     switch (what) {
       case "claimed":
         for (const one of [id, ...rest]) {
+          const claims = this.claims.get(worker) ?? new Map<string, number>()
+          this.claims.set(worker, claims)
+          raise(claims, one)
           this.open.set(one, worker)
           this.entered.delete(one)
         }
@@ -37,7 +46,14 @@ export class Ledger {
         this.doneAt.set(id, at)
         this.lived(id, rest[1]!, Number(rest[2]))
         break
+      case "lost":
+        this.loses(worker, id)
+        break
+      case "starved":
+        this.starved.add(worker)
+        break
       case "answer":
+        if (rest[1] === "Lost") this.loses(worker, id)
         if (rest[1] === "Settled") {
           this.open.delete(id)
           this.entered.delete(id)
@@ -65,6 +81,22 @@ export class Ledger {
   /** when the handler had succeeded in each of the lives of an id, first life first */
   livesOf(id: string): ReadonlyArray<number> {
     return Array.from(this.lives.get(id) ?? []).sort(([a], [b]) => Number(a) - Number(b)).map(([, doneAt]) => doneAt)
+  }
+
+  /**
+   * Deliveries that workers lost because the machine was too busy for a lease of so few seconds, as far as the worker was
+   * not the fault's own victim. Each of them may repeat one entry.
+   */
+  starvedBeside(victims: ReadonlySet<string>): number {
+    let count = 0
+    for (const [worker, claims] of this.lostStarved) if (!victims.has(worker)) count += claims.size
+    return count
+  }
+
+  private loses(worker: string, id: string): void {
+    if (!this.starved.has(worker)) return
+    const claims = this.lostStarved.get(worker) ?? new Set<string>()
+    this.lostStarved.set(worker, claims.add(`${id} ${this.claims.get(worker)?.get(id)}`))
   }
 
   /** entries into a handler beyond the one that every attempt of a life needs */

@@ -15,11 +15,13 @@ export type Engine = (typeof engines)[number]
 const list = (name: string): ReadonlyArray<string> =>
   (process.env[name] ?? "").split(",").map((part) => part.trim()).filter((part) => part !== "")
 
-const number = (name: string): number | undefined => {
+const number = (name: string, least: number): number | undefined => {
   const value = process.env[name]
   if (value === undefined || value === "") return undefined
   const parsed = Number(value)
-  if (!Number.isSafeInteger(parsed) || parsed < 0) throw new Error(`${name} is ${value}: give it a whole number`)
+  if (!Number.isSafeInteger(parsed) || parsed < least) {
+    throw new Error(`${name} is ${value}: give it a whole number from ${least}`)
+  }
   return parsed
 }
 
@@ -36,11 +38,11 @@ const form = process.env["FAULTS_FORM"] ?? "short"
 if (form !== "short" && form !== "long") throw new Error(`FAULTS_FORM is ${form}: give it short or long`)
 
 export const options = {
-  seed: number("FAULTS_SEED") ?? Math.floor(Math.random() * 1_000_000),
+  seed: number("FAULTS_SEED", 0) ?? Math.floor(Math.random() * 1_000_000),
   engines: chosen(),
   only: list("FAULTS_ONLY"),
   long: form === "long",
-  nth: number("FAULTS_NTH"),
+  nth: number("FAULTS_NTH", 1),
   write: process.env["FAULTS_WRITE"] === "1"
 }
 

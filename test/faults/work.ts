@@ -4,6 +4,7 @@
  *
  * - `claimed ID ...`, `run ID ATTEMPT LIFE`, `done ID ATTEMPT LIFE TIME`, `answer ID SETTLEMENT ANSWER LIFE`, `lost ID`
  * - `at POINT ID ...`: it has come to the crash point that it was asked to stop at
+ * - `starved MILLIS`: it, or the engine, had no processor for so long that a lease may have ended for it
  *
  * A life is when the job was enqueued: an id that was published again after its job had ended begins another one. The time
  * is of the clock that all processes of the machine share, in milliseconds.
@@ -89,31 +90,73 @@ const instrument = (options: Options, hands: Hands) => {
 
 type Instrument = ReturnType<typeof instrument>
 
+/**
+ * A worker gives a job up when it was told nothing for two thirds of the lease, and asks at one third: so no lease is lost
+ * on a machine that is quick, unless the worker was late by a sixth or had to wait so long for an answer. Says when that
+ * happens; a job that is lost without it is nobody's fault but ours.
+ */
+const starving = (lease: number, { say }: Hands) => {
+  const limit = lease / 6
+  const told = (millis: number): void => {
+    if (millis > limit) say(`starved ${Math.round(millis)}`)
+  }
+  const timed = <A, E>(call: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => {
+      const asked = steadyNow()
+      return Effect.ensuring(call, Effect.sync(() => told(steadyNow() - asked)))
+    })
+  const every = 50
+  const watching = Effect.acquireRelease(
+    Effect.sync(() => {
+      let last = steadyNow()
+      return setInterval(() => {
+        const now = steadyNow()
+        told(now - last - every)
+        last = now
+      }, every)
+    }),
+    (timer) => Effect.sync(() => clearInterval(timer))
+  )
+  return { timed, watching }
+}
+
 /** stands between the worker and the engine */
-const watched = ({ claimed, settled, settling }: Instrument): Layer.Layer<Backend, never, Backend> =>
+const watched = (
+  { claimed, settled, settling }: Instrument,
+  hands: Hands
+): Layer.Layer<Backend, never, Backend> =>
   Layer.effect(
     Backend,
     Effect.map(Backend, (backend) => ({
       ...backend,
       subscribe: (queue: string, options: { readonly worker: string }) =>
-        Effect.map(backend.subscribe(queue, options), (inner) => ({
-          ...inner,
-          take: (max: number) => Effect.tap(inner.take(max), (taken) => Effect.sync(() => claimed(taken))),
-          settle: (items: Items) =>
-            Effect.suspend(() => {
-              settling(items)
-              return Effect.tap(inner.settle(items), (answers) => Effect.sync(() => settled(items, answers)))
-            }),
-          exchange: (items: Items, max: number) =>
-            Effect.suspend(() => {
-              settling(items)
-              return Effect.tap(inner.exchange(items, max), ([answers, taken]) =>
-                Effect.sync(() => {
-                  settled(items, answers)
-                  claimed(taken)
-                }))
-            })
-        }))
+        Effect.gen(function*() {
+          const inner = yield* backend.subscribe(queue, options)
+          const { lease } = inner
+          const { timed, watching } = starving(lease._tag === "Timed" ? lease.millis : Infinity, hands)
+          yield* watching
+          return {
+            ...inner,
+            lease: lease._tag === "Timed"
+              ? { ...lease, extend: (receipts: ReadonlyArray<Receipt>) => timed(lease.extend(receipts)) }
+              : lease,
+            take: (max: number) => Effect.tap(timed(inner.take(max)), (taken) => Effect.sync(() => claimed(taken))),
+            settle: (items: Items) =>
+              Effect.suspend(() => {
+                settling(items)
+                return Effect.tap(timed(inner.settle(items)), (answers) => Effect.sync(() => settled(items, answers)))
+              }),
+            exchange: (items: Items, max: number) =>
+              Effect.suspend(() => {
+                settling(items)
+                return Effect.tap(timed(inner.exchange(items, max)), ([answers, taken]) =>
+                  Effect.sync(() => {
+                    settled(items, answers)
+                    claimed(taken)
+                  }))
+              })
+          }
+        })
     }))
   )
 
@@ -164,7 +207,7 @@ export const run = (options: Options, hands: Hands) =>
           callTimeout: "2 seconds",
           shutdownGrace: 0,
           stuckAfter: "2 seconds"
-        }).pipe(Layer.provide(handler(instruments, hands)), Layer.provide(watched(instruments)))
+        }).pipe(Layer.provide(handler(instruments, hands)), Layer.provide(watched(instruments, hands)))
       ))
     const count = options.workers ?? 1
     const names = Array.from({ length: count }, (_, i) => count === 1 ? options.worker : `${options.worker}-${i}`)

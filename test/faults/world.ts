@@ -45,6 +45,7 @@ export class World {
   readonly ledger = new Ledger()
   readonly ids: Array<string> = []
   private readonly calls = new Map<string, Calls>()
+  private readonly victims = new Set<string>()
 
   constructor(place: Place, chance: Chance, server: Server | undefined) {
     this.place = place
@@ -136,6 +137,8 @@ export class World {
   /** a worker in a process of its own */
   child(settings: Omit<Settings, "place"> & { readonly url?: string }) {
     const { url, ...rest } = settings
+    // what it may cost to hold it up or to cut it off is for the fault to say
+    if (settings.stop !== undefined || url !== undefined) this.victims.add(settings.worker)
     return start(
       { ...rest, place: { ...this.place, url: url ?? this.place.url } },
       (line) => this.ledger.hear(rest.worker, line)
@@ -150,6 +153,11 @@ export class World {
       stop: () => {}
     }
     return Effect.asVoid(Effect.forkScoped(Effect.orDie(run({ concurrency: 8, ...settings, worker }, hands))))
+  }
+
+  /** how many entries may be repeated because the machine was too busy for a worker that nothing was done to */
+  get starved(): number {
+    return this.ledger.starvedBeside(this.victims)
   }
 
   /** waits until so many jobs are done */
@@ -182,6 +190,19 @@ export class World {
       look()
       return Effect.sync(leave)
     })
+  }
+
+  /** waits until a worker stands at its crash point; when everything is done first it never comes there */
+  comes<A, E>(reached: Effect.Effect<A, E>): Effect.Effect<A, E | BackendError | Stalled, Inspect> {
+    const never = Effect.flatMap(this.drained, () =>
+      Effect.fail(
+        new Stalled({
+          message: `all jobs are done, and the worker has not come to its crash point so often${
+            options.nth === undefined ? "" : `: give a smaller --nth than ${options.nth}`
+          }`
+        })
+      ))
+    return Effect.raceFirst(reached, never)
   }
 
   /** waits until the engine has nothing left to do */

@@ -30,7 +30,7 @@ const cut = (when: "before" | "after", name: string, why: string): Fault => ({
       stop: { point: "settle", nth: options.nth ?? world.chance.between(1, 2) },
       url
     })
-    yield* worker.atPoint
+    yield* world.comes(worker.atPoint)
     const hit = yield* proxy.cut(when)
     yield* worker.order("go")
     yield* hit

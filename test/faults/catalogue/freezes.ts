@@ -33,7 +33,7 @@ const frozen = (
       concurrency,
       stop: { point: "handler", nth: options.nth ?? world.chance.between(1, 12) }
     })
-    yield* sleeper.atPoint
+    yield* world.comes(sleeper.atPoint)
     const from = performance.now()
     const release = yield* hold(sleeper)
     const held = ledger.held("sleeper")
@@ -67,7 +67,7 @@ const overtaken: Fault = {
     const { ledger } = world
     yield* world.publish(jobs(24), { takes: 1_000 })
     const sleeper = yield* world.child({ worker: "sleeper", concurrency, stop: { point: "settle", nth: 1 } })
-    const settling = yield* sleeper.atPoint
+    const settling = yield* world.comes(sleeper.atPoint)
     const from = performance.now()
     yield* sleeper.signal("SIGSTOP")
     const held = ledger.held("sleeper")
@@ -101,7 +101,7 @@ const jump = (name: string, millis: number): Fault => ({
       concurrency: 4,
       stop: { point: "handler", nth: options.nth ?? world.chance.between(1, 20) }
     })
-    yield* jumper.atPoint
+    yield* world.comes(jumper.atPoint)
     yield* jumper.order(`jump ${millis}`)
     const from = performance.now()
     yield* world.survivor({ concurrency: 4 })

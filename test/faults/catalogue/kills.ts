@@ -34,7 +34,7 @@ const at = (point: Point, name: string, why: string): Fault => ({
   run: Effect.fnUntraced(function*(world) {
     yield* publish(world, point)
     const victim = yield* world.child({ worker: "victim", concurrency, stop: stopAt(world, point) })
-    yield* victim.atPoint
+    yield* world.comes(victim.atPoint)
     const from = performance.now()
     yield* victim.kill
     return yield* afterKill(world, from)
@@ -56,7 +56,7 @@ const inTransaction = (point: "settle" | "requeue", name: string): Fault => ({
       stop: { ...stopAt(world, point), nth: world.chance.between(1, 2) },
       statement: options.nth ?? world.chance.between(1, 30)
     })
-    yield* victim.line(/^inside /)
+    yield* world.comes(victim.line(/^inside /))
     const from = performance.now()
     yield* victim.kill
     return yield* afterKill(world, from)
@@ -77,7 +77,7 @@ const inTransit = (point: "settle" | "requeue", cut: Cut, name: string, why: str
       stop: { ...stopAt(world, point), nth: world.chance.between(1, 2) },
       url
     })
-    yield* victim.atPoint
+    yield* world.comes(victim.atPoint)
     const hit = yield* proxy.cut(cut)
     yield* victim.order("go")
     yield* hit
@@ -96,7 +96,7 @@ const inStatement = (point: "settle" | "requeue", name: string): Fault => ({
     const { chance, place } = world
     yield* publish(world, point)
     const victim = yield* world.child({ worker: "victim", concurrency, stop: { ...stopAt(world, point), nth: 1 } })
-    yield* victim.atPoint
+    yield* world.comes(victim.atPoint)
     const from = yield* Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const goesOn = chance.coin
