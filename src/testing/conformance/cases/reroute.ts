@@ -251,6 +251,52 @@ export const reroute = [
   ),
 
   make(
+    "reroute/many",
+    [],
+    "jobs that go round three queues, in batches with others that end: each is where it was sent, and ends once",
+    ["Reroute"],
+    function*() {
+      const { scale } = yield* Harness
+      const s = yield* stage
+      const queues = [s.queue, s.other("second"), s.other("third")]
+      const subscriptions = yield* Effect.forEach(queues, (queue, n) => s.backend.subscribe(queue, { worker: `w${n}` }))
+      const count = Math.max(30, Math.floor(300 / scale))
+      const { publishBatch, settleBatch, takeBatch } = s.backend.limits
+      const most = Math.min(takeBatch, settleBatch, 40)
+      const jobs = Array.from({ length: count }, (_, n) => s.item(`${n}`))
+      for (let from = 0; from < count; from += publishBatch) {
+        yield* s.backend.publish(s.queue, jobs.slice(from, from + publishBatch))
+      }
+      for (const from of queues) for (const to of queues) yield* prepared(from, { queue: to })
+      const ends = new Map<string, number>()
+      for (let idle = 0; idle < queues.length;) {
+        idle = 0
+        for (const [n, subscription] of subscriptions.entries()) {
+          const taken = yield* subscription.take(most)
+          if (taken.length === 0) idle++
+          for (const { envelope, queue } of taken) {
+            yield* equal(queue, queues[n]!, `queue of ${s.name(envelope.id)}`)
+          }
+          // each goes its own way: three or four steps, forwards or backwards
+          const settlements = taken.map(({ attempt, envelope, receipt }) => {
+            const number = Number(s.name(envelope.id))
+            const to = queues[(n + 1 + number % 2) % queues.length]!
+            return [receipt, attempt > 3 + number % 2 ? succeeded : retry({ to: { queue: to } })] as const
+          })
+          const answers = yield* subscription.settle(settlements)
+          for (let i = 0; i < taken.length; i++) {
+            yield* equal(answers[i], "Settled", "answer")
+            const name = s.name(taken[i]!.envelope.id)
+            if (settlements[i]![1]._tag === "Complete") ends.set(name, (ends.get(name) ?? 0) + 1)
+          }
+        }
+      }
+      yield* equal(ends.size, count, "jobs that ended")
+      yield* equal(Array.from(ends.values()).filter((times) => times !== 1).length, 0, "jobs that ended twice")
+    }
+  ),
+
+  make(
     "reroute/refused",
     [],
     "a priority that the engine does not have is refused before the settlement",
