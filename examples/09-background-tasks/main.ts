@@ -38,6 +38,5 @@ const program = Effect.gen(function*() {
 
 await Effect.runPromise(program.pipe(
   // in your main: a worker beside it, or in a process of its own, and a backend that outlives the process
-  Effect.provide(MemoryBackend.layer),
-  Effect.provide(FetchHttpClient.layer)
+  Effect.provide(Layer.merge(MemoryBackend.layer, FetchHttpClient.layer))
 ))

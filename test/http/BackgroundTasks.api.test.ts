@@ -58,7 +58,7 @@ describe("background tasks of a connection that was upgraded", () => {
           const socket = yield* request.upgrade
           yield* Effect.ignore(Effect.scoped(Effect.gen(function*() {
             const reader = yield* socket.reader
-            yield* Effect.forever(Effect.flatMap(reader.pull, (messages) => note(String(messages))))
+            return yield* Effect.forever(Effect.flatMap(reader.pull, (messages) => note(String(messages))))
           })))
           return HttpServerResponse.empty()
         })

@@ -210,6 +210,38 @@ describe("the end of a server", () => {
     }).pipe(Effect.provide(heard.layer))
   })
 
+  it.live("waits for what a fiber added to a request that was over", () => {
+    const { lines, note } = journal()
+    return Effect.gen(function*() {
+      const over = yield* Deferred.make<void>()
+      const begun = yield* Deferred.make<void>()
+      const latch = yield* Latch.make()
+      const { client, context, end } = yield* started(Effect.as(
+        Effect.forkDetach(Effect.andThen(
+          Deferred.await(over),
+          BackgroundTasks.add(Effect.andThen(
+            Effect.andThen(Deferred.succeed(begun, undefined), latch.await),
+            note("late")
+          ))
+        )),
+        done
+      ))
+      yield* client.closed
+      yield* Deferred.succeed(over, undefined)
+      yield* Deferred.await(begun)
+      const idle = yield* Effect.provideContext(raw, context)
+      yield* idle.send(get("/none"))
+      yield* idle.until("404")
+      const ending = yield* Effect.forkChild(Effect.andThen(end, note("ended")))
+      yield* idle.closed
+      // the server is over, and what remains is to wait
+      yield* Effect.promise(() => new Promise((go) => setImmediate(go)))
+      yield* latch.open
+      yield* Fiber.join(ending)
+      assert.deepStrictEqual(lines, ["late", "ended"])
+    })
+  })
+
   it.live("what a fiber adds after it does not run, and is named", () => {
     const { lines, note } = journal()
     const heard = hearing()
