@@ -77,8 +77,8 @@ export type {
  *
  * - `region`, `endpoint`: where SQS is; when absent, what the SDK finds in the environment and in its files.
  * - `prefix`: before the name of every queue; empty when absent.
- * - `create`: whether a worker makes a queue that is not there, and the one of its dead letters; when absent it fails and says
- *   so. A FIFO queue is made with a redrive policy of 100 deliveries.
+ * - `create`: whether a queue that is not there is made, and the one of its dead letters, by whoever uses it first; when absent
+ *   that fails and says so. A FIFO queue is made with a redrive policy of 100 deliveries.
  * - `deadLetters`: what is behind the name of a queue in the name of its dead letters, where the queue has no redrive policy;
  *   `-dead` when absent.
  * - `lease`: how long a delivery stays with its owner unless it is extended, in whole seconds from 1 second to 1 hour; 30

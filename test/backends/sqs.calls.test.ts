@@ -71,6 +71,17 @@ describe("a queue before work begins", () => {
       assert.strictEqual(policy.deadLetterTargetArn, server.inspectQueue(`${prefix}q-dead.fifo`)!.arn)
     }).pipe(Effect.scoped))
 
+  it.live("is made by whoever comes first, with room for what the layer carries", () =>
+    Effect.gen(function*() {
+      const { layer, look } = standard({ limits: { payloadBytes: 60_000 } })
+      const producer = yield* backendOf(layer)
+      assert.deepStrictEqual(yield* producer.publish("q", [item("a")]), [{ _tag: "Stored" }])
+      const { attributes, messages } = look("q")
+      assert.strictEqual(attributes["MaximumMessageSize"], String(60_000 + 8 * 1024))
+      assert.deepStrictEqual([messages.ready.length, look("q-dead").messages.ready.length], [1, 0])
+      yield* Effect.flatMap(backendOf(layer), (worker) => worker.declare("q"))
+    }).pipe(Effect.scoped))
+
   it.live("options that make no sense fail the layer", () =>
     Effect.gen(function*() {
       yield* refusedWith(

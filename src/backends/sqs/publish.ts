@@ -99,15 +99,21 @@ const toOutgoing = ({ due, envelope, group }: Item): Outgoing => {
 /** times that an entry is sent again which SQS could not take just then */
 const again = 2
 
-type Sent = { readonly _tag: "Stored" } | { readonly _tag: "Failed"; readonly error: BackendError }
+type Sent =
+  | { readonly _tag: "Stored" }
+  /** `alone`: SQS refused this entry, and answered the call */
+  | { readonly _tag: "Failed"; readonly error: BackendError; readonly alone: boolean }
 
-const sentOf = (engine: Engine, queue: string, entry: Entry): Sent =>
-  entry._tag === "Done"
-    ? { _tag: "Stored" }
-    : {
-      _tag: "Failed",
-      error: entry._tag === "Failed" ? entry.error : fromEntry(engine.calls.name, "publish", queue, entry.entry)
-    }
+const sentOf = ({ calls }: Engine, queue: string, entry: Entry): Sent => {
+  switch (entry._tag) {
+    case "Done":
+      return { _tag: "Stored" }
+    case "Failed":
+      return { _tag: "Failed", error: entry.error, alone: false }
+    case "Refused":
+      return { _tag: "Failed", error: fromEntry(calls.name, "publish", queue, entry.entry), alone: true }
+  }
+}
 
 /** on a FIFO queue nothing is sent again here: it would go behind what was sent after it */
 const store = (
@@ -120,10 +126,7 @@ const store = (
     const url = yield* engine.queues.url(queue)
     const answers = (yield* send(engine, "publish", queue, url, messages)).map((entry) => sentOf(engine, queue, entry))
     const open = answers.flatMap((answer, place) =>
-      answer._tag === "Failed" && answer.error.retryable && answer.error.outcome === "NotApplied" &&
-        answer.error.cause === undefined
-        ? [place]
-        : []
+      answer._tag === "Failed" && answer.alone && answer.error.retryable ? [place] : []
     )
     if (open.length === 0 || tries === 0) return answers
     yield* Effect.sleep(50 * 2 ** (again - tries))

@@ -53,6 +53,8 @@ export class Queues {
   url(queue: string): Effect.Effect<string, BackendError> {
     const url = this.urls.get(queue)
     if (url !== undefined) return Effect.succeed(url)
+    // who makes queues looks at them first
+    if (this.naming.create) return Effect.map(this.declare(queue), (known) => known.url)
     return Effect.flatMap(
       this.find(queue, this.named(queue)),
       (found) =>
@@ -103,13 +105,7 @@ export class Queues {
       let url = yield* this.find(queue, name)
       if (url === undefined) {
         if (!create) return yield* this.missing(queue, name)
-        const deadUrl = yield* this.make(queue, deadName, {})
-        // SQS counts the deliveries of a FIFO queue, nobody else can
-        const redrive = JSON.stringify({
-          deadLetterTargetArn: (yield* this.attributes(queue, deadUrl))["QueueArn"],
-          maxReceiveCount: deliveries
-        })
-        url = yield* this.make(queue, name, fifo ? { RedrivePolicy: redrive } : {})
+        url = yield* this.make(queue, name, fifo ? yield* this.guard(queue, deadName) : {})
       }
       const attributes = yield* this.attributes(queue, url)
       const wrong = this.unfit(queue, attributes)
@@ -135,6 +131,16 @@ export class Queues {
           `give "${name}" a redrive policy with a queue that is there, or let the layer create it (create: true)`
       )
     })
+  }
+
+  /** SQS counts the deliveries of a FIFO queue, nobody else can */
+  private guard(queue: string, deadName: string): Effect.Effect<Attributes, BackendError> {
+    return Effect.map(
+      Effect.flatMap(this.make(queue, deadName, {}), (deadUrl) => this.attributes(queue, deadUrl)),
+      ({ QueueArn }) => ({
+        RedrivePolicy: JSON.stringify({ deadLetterTargetArn: QueueArn, maxReceiveCount: deliveries })
+      })
+    )
   }
 
   private unfit(queue: string, attributes: Attributes): string | undefined {
@@ -178,7 +184,11 @@ export class Queues {
         client.send(
           new Sqs.CreateQueueCommand({
             QueueName: name,
-            Attributes: this.naming.fifo ? { FifoQueue: "true", ...attributes } : attributes
+            Attributes: {
+              MaximumMessageSize: String(messageBytes(this.limits)),
+              ...(this.naming.fifo ? { FifoQueue: "true" } : {}),
+              ...attributes
+            }
           }),
           { abortSignal }
         )),
