@@ -63,8 +63,8 @@ const manifestOf = (name: string, folder = join(project, "node_modules")): Manif
 /** `src/backends/SqliteBackend.ts` -> `backends/SqliteBackend` */
 const modules = filesOf("src").map((file) => file.slice("src/".length, -".ts".length))
 const isPublic = (module: string) =>
-  /^(?:testing|lambda)\/index$/.test(module) ||
-  /^(?:middleware\/|backends\/|http\/|isolation\/|asyncapi\/|bus\/)?[^/]+$/.test(module)
+  /^(?:testing|lambda|http)\/index$/.test(module) ||
+  /^(?:middleware\/|backends\/|isolation\/|asyncapi\/|bus\/)?[^/]+$/.test(module)
 const specifierOf = (module: string) => module === "index" ? "windlass" : `windlass/${module.replace(/\/index$/, "")}`
 const isCore = (module: string) => !module.includes("/")
 
