@@ -181,6 +181,7 @@ export const subscribers = (
       (spread) =>
         publishing(base.name, base.limits, (_, items) =>
           Effect.gen(function*() {
+            const answers: Array<Published> = []
             for (const item of items) {
               const address = item.envelope.headers[addressHeader] ?? item.envelope.task
               const copies = spread(address, item)
@@ -193,11 +194,24 @@ export const subscribers = (
                   outcome: "NotApplied"
                 })
               }
-              for (const [queue, copy] of copies) yield* base.publish(queue, [copy])
+              const answered: Array<Published> = []
+              for (const [queue, copy] of copies) answered.push(...(yield* base.publish(queue, [copy])))
+              answers.push(asOne(item.envelope.id, answered))
             }
-            return items.map((): Published => ({ _tag: "Stored" }))
+            return answers
           }))
     ))
+
+/** A message that every service has already is a duplicate; one that is new to any of them is stored. */
+const asOne = (id: string, answers: ReadonlyArray<Published>): Published => {
+  const [first] = answers
+  if (first?._tag !== "Duplicate" || answers.some(({ _tag }) => _tag === "Stored")) return { _tag: "Stored" }
+  const { existing } = first
+  return {
+    _tag: "Duplicate",
+    existing: existing.startsWith(`${id}/`) ? id : existing.slice(0, existing.lastIndexOf("/"))
+  }
+}
 
 const unlimited: Limits = {
   payloadBytes: 1_048_576,

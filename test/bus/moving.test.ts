@@ -113,8 +113,12 @@ describe("dependencies", () => {
         TestProducer.layer(TaskGroup.make(Scoped)).pipe(Layer.provide(Handler), Layer.provide(Live))
       ))
       assert.deepStrictEqual(seen, [
-        ...["middleware 1", "handler 1", "close 1 Success"],
-        ...["middleware 2", "handler 2", "close 2 Failure"]
+        "middleware 1",
+        "handler 1",
+        "close 1 Success",
+        "middleware 2",
+        "handler 2",
+        "close 2 Failure"
       ])
     }))
 })

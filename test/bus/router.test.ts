@@ -291,6 +291,24 @@ describe("services that subscribe", () => {
       }
     }).pipe(Effect.provide(Faults.layer(MemoryBackend.layer))))
 
+  it.effect("a message that every service has is a duplicate, by its id and by its unique key", () =>
+    Effect.gen(function*() {
+      const send = (id: string) =>
+        Channel.send(Event, { parameters: { kind: "orders", id: "2" }, payload: { total: 5 } }).pipe(
+          Enqueue.id(id),
+          Enqueue.uniqueBy("order 2")
+        )
+      assert.strictEqual(yield* send("e1"), "e1")
+      assert.strictEqual(yield* send("e1"), "e1")
+      const clash = yield* Effect.flip(send("e2"))
+      assert.strictEqual(clash._tag === "windlass/AlreadyEnqueued" && clash.existing, "e1")
+      assert.strictEqual((yield* (yield* Capability.Inspect).counts("bus-audit")).ready, 1)
+    }).pipe(
+      Effect.provide(
+        Router.layer({ default: Router.subscribers(services([]).groups) }).pipe(Layer.provideMerge(MemoryBackend.layer))
+      )
+    ))
+
   it.effect("what nobody subscribes to fails where it is sent, unless it may be dropped", () =>
     Effect.gen(function*() {
       const { groups } = services([])
