@@ -103,6 +103,38 @@ describe("defaults of an app", () => {
       })
   )
 
+  scenario(
+    "take what a worker's list takes: declared middleware, delivery middleware and observers, in its order",
+    () =>
+      Effect.gen(function*() {
+        const { layer, names } = trail()
+        const say = (name: string) => Effect.flatMap(Trail, ({ add }) => add(name))
+        class Audit extends Middleware.Service<Audit>()("test/Audit") {}
+        const AuditLive = Layer.effect(
+          Audit,
+          Effect.map(
+            Trail,
+            ({ add }): Audit["Service"] => (next, input) => Effect.andThen(add("declared"), next(input))
+          )
+        )
+        const watching = Middleware.observe({
+          name: "watching",
+          before: () => say("observer")
+        })
+        const around = Middleware.delivery(
+          "around",
+          (next, delivery) => Effect.andThen(say("delivery"), next(delivery))
+        )
+        const defaults = Worker.defaults({ mode: "drain", middleware: [Audit, around, watching] }).pipe(
+          Layer.provide(AuditLive),
+          Layer.provide(layer)
+        )
+        yield* Work.enqueue({ n: 1 })
+        const report = yield* Worker.launch(Worker.layer(group).pipe(Layer.provide([live, defaults])))
+        assert.deepStrictEqual([report.succeeded, ...names], [1, "observer", "delivery", "declared"])
+      })
+  )
+
   it.effect("hold for the worker under test as well", () =>
     Effect.gen(function*() {
       const { layer, names } = trail()
