@@ -77,6 +77,51 @@ export const load = [
     yield* equal(names(s, yield* last.take(10)), [], "jobs left")
   }),
 
+  make(
+    "load/none-lost",
+    ["L4"],
+    "each of many jobs, retries among them, is completed by one of several takers",
+    [],
+    function*() {
+      const { scale, seed } = yield* Harness
+      const s = yield* stage
+      const { limits } = s.backend
+      const total = Math.max(60, Math.floor(1000 / scale))
+      const random = prng(seed)
+      const ended = new Set<string>()
+      const retried = new Set<string>()
+      const settlementOf = (name: string): Settlement => {
+        if (!retried.has(name) && random.int(5) === 0) {
+          retried.add(name)
+          return retry()
+        }
+        ended.add(name)
+        return succeeded
+      }
+      const consume = (consumer: number) =>
+        Effect.gen(function*() {
+          const subscription = yield* s.subscribe(`worker-${consumer}`)
+          // a lost job must end the case, not hang it
+          for (let idle = 0; ended.size < total && idle < 1000; idle++) {
+            const deliveries = yield* subscription.take(Math.min(limits.takeBatch, limits.settleBatch, 10))
+            if (deliveries.length > 0) idle = 0
+            const answers = yield* subscription.settle(
+              deliveries.map(({ envelope, receipt }) => [receipt, settlementOf(s.name(envelope.id))] as const)
+            )
+            for (const answer of answers) yield* equal(answer, "Settled", "answer to an owner whose lease lasts")
+            yield* Effect.yieldNow
+          }
+        })
+      const all = Array.from({ length: total }, (_, n) => `${n}`)
+      for (let at = 0; at < total; at += Math.min(limits.publishBatch, 50)) {
+        yield* s.publish(...all.slice(at, at + Math.min(limits.publishBatch, 50)))
+      }
+      yield* Effect.forEach([0, 1, 2], consume, { concurrency: "unbounded" })
+      yield* equal(all.filter((name) => !ended.has(name)), [], "jobs that were lost")
+      yield* holds(retried.size > 0, "no job was retried")
+    }
+  ),
+
   make("load/receivers", [], "jobs that come while takers wait and wake are all received", [], function*() {
     const { advance, scale, unit } = yield* Harness
     const s = yield* stage
