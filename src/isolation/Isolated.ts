@@ -53,6 +53,7 @@ import type { Decide } from "../Decide.ts"
 import * as Job from "../Job.ts"
 import type * as Task from "../Task.ts"
 import { type Child, type Settings, start } from "./internal/child.ts"
+import { inherited } from "./internal/inherited.ts"
 import { failure, log, run } from "./internal/run.ts"
 import { type Entry, handlers, serve as serveLayer } from "./internal/serve.ts"
 import type { IsolateDied } from "./IsolateDied.ts"
@@ -86,7 +87,7 @@ export interface Options {
    * `stuckAfter`, and below what `runTimeout` has beyond `timeout` (10 seconds, both)
    */
   readonly grace?: Duration.Input | undefined
-  /** options of Node itself; those that this process was started with unless set */
+  /** options of Node itself; unless set those of this process that are not about its own program or debugger */
   readonly execArgv?: ReadonlyArray<string> | undefined
   /** the environment; this process's unless set */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
@@ -121,7 +122,7 @@ const settingsOf = (tasks: ReadonlyArray<Task.Any>, options: Options): Settings 
   startTimeout: Duration.toMillis(options.startTimeout ?? "10 seconds"),
   grace: Duration.toMillis(options.grace ?? "5 seconds"),
   recycleAfter: options.recycleAfter,
-  execArgv: options.execArgv ?? process.execArgv,
+  execArgv: options.execArgv ?? inherited(process.execArgv),
   env: options.env ?? process.env,
   tasks: new Map(tasks.map((task) => [task._tag, task.version]))
 })

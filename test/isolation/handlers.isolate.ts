@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { writeSync } from "node:fs"
 import * as Capability from "windlass/Capability"
 import * as Decide from "windlass/Decide"
 import * as Isolated from "windlass/isolation/Isolated"
@@ -77,6 +78,7 @@ const odd = ({ at, what }: typeof Odd.payloadSchema.Type) =>
       case "spin":
         // it says so first, and was heard, before the loop holds the process up
         yield* Effect.orDie(Isolated.progress(process.pid))
+        writeSync(1, "spinning\n")
         return spin()
       case "hold":
         yield* Effect.orDie(Isolated.progress(process.pid))

@@ -16,6 +16,7 @@ import { IsolateDied } from "windlass/isolation/IsolateDied"
 import * as Job from "windlass/Job"
 import * as Middleware from "windlass/Middleware"
 import * as Worker from "windlass/Worker"
+import { inherited } from "../../src/isolation/internal/inherited.ts"
 import { record } from "../support/backends.ts"
 import { beside, isThere, options, program } from "./support.ts"
 import { Again, Odd, Quick, Rejected, Short, Undeclared, Unserved } from "./tasks.ts"
@@ -396,6 +397,21 @@ describe("the start of a process", () => {
     long
   )
 
+  it("takes over how this process finds its modules, and not what it runs", () => {
+    const own = [
+      "--conditions=a",
+      "-e",
+      "code",
+      "--inspect-brk=1",
+      "--inspect",
+      "--enable-source-maps",
+      "--test",
+      "--import",
+      "x"
+    ]
+    assert.deepStrictEqual(inherited(own), ["--conditions=a", "--enable-source-maps", "--import", "x"])
+  })
+
   it("serve throws in a process that nobody started for it", () => {
     assert.throws(() => Isolated.serve(Layer.empty as never), /Isolated.serve was called outside/)
   })
@@ -408,6 +424,7 @@ describe("the processes and their parent", () => {
       Effect.gen(function*() {
         const parent = yield* program("spin")
         yield* parent.line("busy ")
+        yield* parent.line("spinning")
         parent.kill("SIGKILL")
         // every process of the tree has the pipe open that this reads: it ends when the last of them is gone
         assert.strictEqual(yield* parent.closed, "SIGKILL")
