@@ -210,7 +210,8 @@ export const add = <A, E, R>(
  *
  * A failure is not the handler's to catch: the request dies with {@link EnqueueFailed}, and is answered with a 500. A
  * failure that is none (`AlreadyEnqueued`) is handled in the effect that is given. A client that goes away before the
- * handler has succeeded has interrupted it: nothing is stored. What was not done is logged.
+ * handler has succeeded has interrupted it: nothing is stored. What was not done is logged. Later it interrupts nothing:
+ * bound an enqueue with `Effect.timeout` if its backend may be slow to answer.
  *
  * @category accessors
  * @since 0.1.0

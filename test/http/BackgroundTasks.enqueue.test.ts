@@ -8,6 +8,7 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -68,7 +69,10 @@ describe("an enqueue that is part of the reply", () => {
     return Effect.gen(function*() {
       yield* exchange(
         Effect.gen(function*() {
-          yield* BackgroundTasks.enqueue(note("stored 1"))
+          yield* BackgroundTasks.enqueue(Effect.andThen(
+            note("stored 1"),
+            BackgroundTasks.enqueue(note("added by the first"))
+          ))
           yield* BackgroundTasks.add(note("task"))
           yield* BackgroundTasks.enqueue(note("stored 2"))
           yield* note("handler")
@@ -76,7 +80,7 @@ describe("an enqueue that is part of the reply", () => {
         }),
         beforeSending(note)
       )
-      assert.deepStrictEqual(lines, ["handler", "stored 1", "stored 2", "first byte", "task"])
+      assert.deepStrictEqual(lines, ["handler", "stored 1", "stored 2", "added by the first", "first byte", "task"])
     })
   })
 
@@ -125,6 +129,40 @@ describe("an enqueue that is part of the reply", () => {
     }).pipe(Effect.provide(Layer.merge(MemoryBackend.layer, heard.layer)))
   })
 
+  it.live("is done also when the client goes away meanwhile: the handler has succeeded", () => {
+    const { lines, note } = journal()
+    return Effect.gen(function*() {
+      const begun = yield* Deferred.make<void>()
+      const latch = yield* Latch.make()
+      const routes = HttpRouter.add(
+        "GET",
+        "/",
+        Effect.as(
+          BackgroundTasks.enqueue(
+            Deferred.succeed(begun, undefined).pipe(
+              Effect.andThen(latch.await),
+              Effect.andThen(note("stored"))
+            )
+          ),
+          done
+        )
+      ).pipe(Layer.provide(BackgroundTasks.layer()))
+      yield* Effect.gen(function*() {
+        const connection = yield* raw
+        yield* connection.send(get("/"))
+        yield* Deferred.await(begun)
+        connection.socket.destroy()
+        yield* connection.closed
+        // the server has seen it, too
+        const other = yield* raw
+        yield* other.send(get("/none"))
+        yield* other.until("404")
+        yield* latch.open
+      }).pipe(Effect.provide(served(routes)))
+      assert.deepStrictEqual(lines, ["stored"])
+    })
+  })
+
   it.live("that fails fails the request with EnqueueFailed: 500, and no background task runs", () => {
     const { lines, note } = journal()
     const heard = hearing()
@@ -141,6 +179,7 @@ describe("an enqueue that is part of the reply", () => {
       assert.deepStrictEqual(lines, ["stored before"])
       assert.deepStrictEqual(heard.reports.map(({ name }) => name), ["windlass/EnqueueFailed"])
       assert.include(String(heard.reports[0]?.cause), "Boom")
+      assert.include(heard.logs, "Info: 1 enqueues of GET / were not done, because the request failed")
     }).pipe(Effect.provide(heard.layer))
   })
 

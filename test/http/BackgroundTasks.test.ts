@@ -282,6 +282,24 @@ for (const [place, clientOf] of Object.entries(places)) {
       })
     })
 
+    it.live("an isFailure that throws fails the request, and its scope is closed", () => {
+      const { lines, note } = journal()
+      const app = route(Effect.gen(function*() {
+        yield* Effect.addFinalizer(() => note("released"))
+        yield* BackgroundTasks.add(note("task"))
+        return done
+      }))
+      const isFailure = () => {
+        throw new Error("unforeseen")
+      }
+      return Effect.gen(function*() {
+        const { report, status } = yield* exchange(app, { isFailure })
+        assert.strictEqual(status, 500)
+        assert.deepStrictEqual(report.dropped, ["task 1"])
+        assert.deepStrictEqual(lines, ["released"])
+      })
+    })
+
     it.live("FAPI-03 a redirection is no failure", () => {
       const { lines, note } = journal()
       const app = route(Effect.as(BackgroundTasks.add(note("mail")), HttpServerResponse.empty({ status: 399 })))

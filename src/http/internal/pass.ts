@@ -52,11 +52,12 @@ export class Pass {
   private readonly rules: Rules
   private readonly over = Deferred.makeUnsafe<void>()
   private isCut = false
+  private isRefusal = false
   private interrupt: (() => void) | undefined
   private added = 0
   private ran = 0
   private readonly queue: Array<Queued> = []
-  private readonly stored: Array<Effect.Effect<void>> = []
+  private readonly deferred: Array<Effect.Effect<void>> = []
   private readonly failures: Array<TaskFailure> = []
   private readonly skipped: Array<string> = []
   private readonly dropped: Array<string> = []
@@ -91,32 +92,39 @@ export class Pass {
 
   /** an enqueue that waits for the handler's success */
   defer(enqueue: Effect.Effect<void>): void {
-    this.stored.push(enqueue)
+    this.deferred.push(enqueue)
   }
 
-  /** stores what was deferred, one after another; the first that dies is the answer */
-  store(response: HttpServerResponse): Effect.Effect<HttpServerResponse> {
-    if (this.stored.length === 0 || this.rules.isFailure(response)) return Effect.succeed(response)
-    return Effect.as(Effect.forEach(this.stored.splice(0), (enqueue) => enqueue, { discard: true }), response)
+  /** a reply was returned: if it is no failure, what was deferred is stored; the first enqueue that dies is the answer */
+  returned(response: HttpServerResponse): Effect.Effect<HttpServerResponse> {
+    return Effect.suspend(() => {
+      this.isRefusal = this.rules.isFailure(response)
+      return this.isRefusal ? Effect.succeed(response) : Effect.as(this.store, response)
+    })
   }
+
+  /** one after another, those that they add as well */
+  private readonly store: Effect.Effect<void> = Effect.suspend(() => {
+    const enqueue = this.deferred.shift()
+    return enqueue === undefined ? Effect.void : Effect.andThen(enqueue, this.store)
+  })
 
   /** the reply is decided: tasks of a request that failed stay or go as they say, else as the rules say */
-  decide(exit: Exit.Exit<HttpServerResponse, unknown>): Effect.Effect<void> {
+  decide(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     this.phase = "waiting"
     return Effect.andThen(this.forgetEnqueues, this.forgetTasks(exit))
   }
 
   /** those of a handler that did not succeed */
   private readonly forgetEnqueues: Effect.Effect<void> = Effect.suspend(() => {
-    const count = this.stored.splice(0).length
+    const count = this.deferred.splice(0).length
     return count === 0 ? Effect.void : quietly(Effect.logInfo(
       `${count} enqueues of ${this.name} were not done, because the request failed`
     ))
   })
 
-  private forgetTasks(exit: Exit.Exit<HttpServerResponse, unknown>): Effect.Effect<void> {
-    const isWell = Exit.isSuccess(exit) ? !this.rules.isFailure(exit.value) : isClientGone(exit)
-    if (isWell) return Effect.void
+  private forgetTasks(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    if (Exit.isSuccess(exit) ? !this.isRefusal : isClientGone(exit)) return Effect.void
     const tasks = this.queue.splice(0)
     const stays = (task: Queued) => (task.onFailure ?? this.rules.onFailure) === "run"
     this.queue.push(...tasks.filter(stays))

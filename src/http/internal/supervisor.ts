@@ -67,7 +67,7 @@ export class Supervising {
         this.passes.add(pass)
         const answered = restore(Effect.provideContext(app, inside))
         return Effect.onExit(
-          Effect.flatMap(answered, (response) => pass.store(response)),
+          Effect.flatMap(answered, (response) => pass.returned(response)),
           (exit) => Effect.andThen(pass.decide(exit), this.begin(pass, exit, serverScope, tell))
         )
       })
