@@ -390,7 +390,7 @@ describe("the start of a process", () => {
     "a module that never serves: given up after the start time-out, and the process is gone",
     () =>
       Effect.gen(function*() {
-        const { detail, message } = yield* failed("endless.isolate.ts", { startTimeout: 0 })
+        const { detail, message } = yield* failed("endless.isolate.ts", { startTimeout: 0, grace: "1 hour" })
         assert.include(detail, "it was not ready within 0 ms")
         assert.include(message, "was given up while it started")
       }),
