@@ -162,6 +162,38 @@ describe("a channel is a task with an address", () => {
       })
   )
 
+  scenario(
+    "a message of an older version is cast up: its payload alone, the headers stay",
+    () =>
+      Effect.gen(function*() {
+        const seen: Array<unknown> = []
+        class Moved extends Channel.make("moved.{id}", {
+          headers: { by: Schema.String },
+          payload: { to: Schema.Array(Schema.String) },
+          version: 2,
+          upcast: { 1: (payload: { readonly to: string }) => ({ to: [payload.to] }) }
+        }) {}
+        yield* publishRaw({
+          id: "old",
+          task: "moved.{id}",
+          version: 1,
+          payload: "{\"to\":\"attic\"}",
+          headers: { by: "ada", "windlass-address": "moved.7" }
+        })
+        yield* Moved.enqueue({ parameters: { id: "8" }, headers: { by: "bob" }, payload: { to: ["a", "b"] } })
+        const report = yield* Worker.launch(
+          Worker.layer(TaskGroup.make(Moved), { mode: "drain", concurrency: 1 }).pipe(
+            Layer.provide(Moved.toLayer((message) => Effect.sync(() => void seen.push(message))))
+          )
+        )
+        assert.strictEqual(report.succeeded, 2)
+        assert.deepStrictEqual(seen, [
+          { parameters: { id: "7" }, headers: { by: "ada" }, payload: { to: ["attic"] } },
+          { parameters: { id: "8" }, headers: { by: "bob" }, payload: { to: ["a", "b"] } }
+        ])
+      })
+  )
+
   it.effect("AMGI-14 the scope of the handler is closed before the middleware's after, and a failing close is a failure", () =>
     Effect.gen(function*() {
       const trace: Array<string> = []
