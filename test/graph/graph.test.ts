@@ -134,6 +134,19 @@ describe("on every engine", () => {
       assert.strictEqual(cursorsOf(id, "join", 70).length, 4)
       assert.deepStrictEqual(yield* left(id, { join: 70, n0: 1, n69: 1 }), [])
     }))
+
+  everywhere("a worker that drains goes on until a chain over its queues is at its end", () =>
+    Effect.gen(function*() {
+      const id = yield* Graph.enqueue(Graph.chain(
+        Step.enqueue({ name: "1" }),
+        Other.enqueue({ name: "2" }),
+        Step.enqueue({ name: "3" }),
+        Other.enqueue({ name: "4" })
+      ))
+      const { worker } = yield* work(() => Effect.void, { mode: "drain" })
+      assert.strictEqual((yield* worker.await).succeeded, 4)
+      assert.strictEqual((yield* record(`${id}/4`)).state, "succeeded")
+    }))
 })
 
 describe("a node that does not succeed", () => {
