@@ -160,6 +160,24 @@ describe("errors", () => {
       assert.match(error.message, /look at region, endpoint and network/)
     }).pipe(Effect.scoped))
 
+  it.live("no region, and no credentials: said before anything is sent, with what to set", () =>
+    Effect.gen(function*() {
+      const nowhere = yield* backendOf(
+        SqsBackend.layer({
+          client: { credentials, region: (): Promise<string> => Promise.reject(new Error("Region is missing")) }
+        })
+      )
+      const homeless = yield* refusedWith(nowhere.ping, /no region is set: .*AWS_REGION/)
+      assert.deepStrictEqual([homeless.retryable, homeless.outcome], [false, "NotApplied"])
+      const none = Object.assign(new Error("nobody answers"), { name: "CredentialsProviderError" })
+      const nobody = yield* backendOf(
+        SqsBackend.layer(at(server, { client: { credentials: () => Promise.reject(none) } }))
+      )
+      // where the SDK finds them may come back
+      const refused = yield* refusedWith(nobody.ping, /no credentials could be had/)
+      assert.deepStrictEqual([refused.retryable, refused.outcome], [true, "NotApplied"])
+    }).pipe(Effect.scoped))
+
   it.live("no answer in time is an outcome that nobody knows", () =>
     Effect.gen(function*() {
       const { backend, look, proxy } = yield* behind({ callTimeout: "200 millis" })

@@ -34,8 +34,11 @@ const crowded = /Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|OverLimit
 /** credentials that may be renewed, or a clock that may be set, without a new build of the layer */
 const expired = /ExpiredToken|RequestExpired|TokenRefreshRequired|RequestTimeTooSkewed/
 
+/** none could be had, which may pass: the service that hands them out was away */
+const withoutCredentials = /CredentialsProvider/
+
 const refusedCredentials =
-  /CredentialsProvider|InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|InvalidSignature|MissingAuthenticationToken|InvalidSecurity|IncompleteSignature/
+  /InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|InvalidSignature|MissingAuthenticationToken|InvalidSecurity|IncompleteSignature/
 
 const advice = (code: string, queue: string | undefined): string => {
   const named = queue === undefined ? "the queue" : `queue "${queue}"`
@@ -49,9 +52,10 @@ const advice = (code: string, queue: string | undefined): string => {
   }
   if (crowded.test(code)) return "SQS takes no more calls for now: make fewer at once, or ask AWS for a higher quota"
   if (expired.test(code)) return "the credentials have expired or this machine's clock is wrong: renew them, set it"
-  if (refusedCredentials.test(code)) {
-    return "SQS refused the credentials, or there are none: look at the client's configuration"
+  if (withoutCredentials.test(code)) {
+    return "no credentials could be had: give the client some, or look at where the SDK finds them (environment, profile, role)"
   }
+  if (refusedCredentials.test(code)) return "SQS refused the credentials: look at the client's configuration"
   if (/AccessDenied|NotAuthorized/.test(code)) {
     return `the credentials lack a right on ${named}: a producer needs sqs:GetQueueUrl and sqs:SendMessage, a worker also ` +
       `sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes`
@@ -62,7 +66,9 @@ const advice = (code: string, queue: string | undefined): string => {
 }
 
 /** nothing was sent: the connection was never made */
-const unsent = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|Region is missing/
+const unsent = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN/
+
+const noRegion = /Region is missing/
 
 export const fromCause = (
   backend: string,
@@ -73,23 +79,21 @@ export const fromCause = (
   const code = codeOf(cause)
   const status = statusOf(cause)
   const said = textOf(cause)
-  const isUnsent = unsent.test(said) || unsent.test(String(field(cause, "code") ?? ""))
-  const isRefusal = status !== undefined
-    ? status < 500
-    : refusedCredentials.test(code) || /Region is missing/.test(said)
-  const isCrowded = crowded.test(code) || status === 429
-  return new BackendError({
-    backend,
-    operation,
-    message: isRefusal || isCrowded
-      ? `${advice(isCrowded && !crowded.test(code) ? "Throttling" : code, queue)} (${code}: ${said})`
-      : status === undefined
-      ? `no connection to SQS could be made, or it broke: look at region, endpoint and network (${code}: ${said})`
-      : `SQS failed with status ${status} (${code}: ${said})`,
-    retryable: isCrowded || expired.test(code) || !isRefusal,
-    outcome: isRefusal || isCrowded || isUnsent ? "NotApplied" : "Unknown",
-    cause
-  })
+  const fail = (message: string, retryable: boolean, outcome: "NotApplied" | "Unknown") =>
+    new BackendError({ backend, operation, message: `${message} (${code}: ${said})`, retryable, outcome, cause })
+  if (noRegion.test(said)) return fail("no region is set: give the layer one, or set AWS_REGION", false, "NotApplied")
+  if (crowded.test(code) || status === 429) {
+    return fail(advice(crowded.test(code) ? code : "Throttling", queue), true, "NotApplied")
+  }
+  if (withoutCredentials.test(code) || expired.test(code)) return fail(advice(code, queue), true, "NotApplied")
+  if (status !== undefined && status < 500) return fail(advice(code, queue), false, "NotApplied")
+  if (status !== undefined) return fail(`SQS failed with status ${status}`, true, "Unknown")
+  const wasSent = !unsent.test(said) && !unsent.test(String(field(cause, "code") ?? ""))
+  return fail(
+    "no connection to SQS could be made, or it broke: look at region, endpoint and network",
+    true,
+    wasSent ? "Unknown" : "NotApplied"
+  )
 }
 
 /** one entry of a batch that SQS refused while it took the others */
