@@ -2,7 +2,7 @@
 import { read, tokens } from "./source.ts"
 
 /** what is called with a test's name first: vitest's own, and wrappers around it, with whatever stands behind a dot */
-const callee = /(?:^|[^\w$.])(?:it|test|law|scenario|everywhere|property)(?:\.\w+)*\s*(?:<[^()]*>)?\(\s*$/
+const callee = /(?:^|[^\w$.])(?:it|test|law|scenario|everywhere|property|program)(?:\.\w+)*\s*(?:<[^()]*>)?\(\s*$/
 
 /** names of tests in one file, with the line of each */
 export const names = (file: string, source = read(file)): ReadonlyArray<string> => {
