@@ -537,10 +537,13 @@ for (const [place, clientOf] of Object.entries(places)) {
         const over = yield* Deferred.make<void>()
         const late = yield* Deferred.make<void>()
         const app = route(Effect.gen(function*() {
-          yield* Effect.forkDetach(Effect.andThen(
-            Deferred.await(over),
-            BackgroundTasks.add(Effect.andThen(note("late"), Deferred.succeed(late, undefined)))
-          ))
+          yield* Effect.forkDetach(
+            Deferred.await(over).pipe(
+              // one after the other, as all
+              Effect.andThen(BackgroundTasks.add(Effect.andThen(Effect.repeat(turn, { times: 10 }), note("late")))),
+              Effect.andThen(BackgroundTasks.add(Effect.andThen(note("later"), Deferred.succeed(late, undefined))))
+            )
+          )
           yield* BackgroundTasks.add(note("task"))
           return done
         }))
@@ -549,7 +552,7 @@ for (const [place, clientOf] of Object.entries(places)) {
           yield* client.get("/")
           yield* Deferred.succeed(over, undefined)
           yield* Deferred.await(late)
-          assert.deepStrictEqual(lines, ["task", "late"])
+          assert.deepStrictEqual(lines, ["task", "late", "later"])
         }).pipe(Effect.provide(clientOf(app)))
       })
     })

@@ -76,8 +76,12 @@ export class Pass {
     return Deferred.await(this.over)
   }
 
+  get hasTasks(): boolean {
+    return this.queue.length > 0
+  }
+
   get isIdle(): boolean {
-    return this.queue.length === 0 && this.scope.state._tag === "Empty"
+    return !this.hasTasks && this.scope.state._tag === "Empty"
   }
 
   nextName(): string {

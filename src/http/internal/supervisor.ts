@@ -80,9 +80,7 @@ export class Supervising {
     serverScope: Scope.Scope,
     tell: ReadonlyArray<ReturnType<Observer>>
   ): Effect.Effect<void> {
-    const end = Effect.sync(() => {
-      pass.end()
-      this.passes.delete(pass)
+    const end = this.end(pass, () => {
       for (const observer of tell) observer?.(pass.report)
     })
     // nothing waits for the last byte, and no body that is still to be produced can change that
@@ -93,6 +91,17 @@ export class Supervising {
       watch(pass.request, serverScope),
       (sent) => this.fork(pass, Effect.ensuring(pass.work(Deferred.await(sent), exit), end))
     )
+  }
+
+  /** over, unless somebody added a task at the last moment */
+  private end(pass: Pass, tell?: () => void): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (pass.hasTasks) return Effect.andThen(pass.rest, this.end(pass, tell))
+      pass.end()
+      this.passes.delete(pass)
+      tell?.()
+      return Effect.void
+    })
   }
 
   private fork(pass: Pass, work: Effect.Effect<void>): Effect.Effect<void> {
@@ -106,17 +115,9 @@ export class Supervising {
   /** what was added to a request that is over, by a fiber that outlived it */
   private late(pass: Pass): Effect.Effect<void> {
     if (this.isClosed) pass.stop()
+    pass.phase = "running"
     this.passes.add(pass)
-    return this.fork(
-      pass,
-      Effect.ensuring(
-        pass.rest,
-        Effect.sync(() => {
-          pass.end()
-          this.passes.delete(pass)
-        })
-      )
-    )
+    return this.fork(pass, this.end(pass))
   }
 
   private tasksOf(pass: Pass): BackgroundTasks["Service"] {
