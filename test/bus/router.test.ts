@@ -309,6 +309,32 @@ describe("services that subscribe", () => {
       )
     ))
 
+  it.effect("a message passes the enqueue point once, however many services subscribe (L7)", () =>
+    Effect.gen(function*() {
+      const passed: Array<string> = []
+      const door = Enqueue.layer((next, batch) => {
+        passed.push(...batch.items.map((item) => `${batch.task} ${item.envelope.id}`))
+        return next({
+          ...batch,
+          items: batch.items.map((item) => ({
+            ...item,
+            envelope: { ...item.envelope, headers: { ...item.envelope.headers, door: "passed" } }
+          }))
+        })
+      })
+      const inspect = yield* Capability.Inspect
+      const { groups } = services([])
+      yield* Channel.send(Event, { parameters: { kind: "orders", id: "2" }, payload: { total: 5 } }).pipe(
+        Enqueue.id("e1"),
+        Effect.provide(Layer.merge(Router.layer({ default: Router.subscribers(groups) }), door))
+      )
+      assert.deepStrictEqual(passed, ["Event e1"])
+      for (const id of ["e1/billing", "e1/shipping", "e1/audit"]) {
+        const job = yield* inspect.get(id)
+        assert.strictEqual(job._tag === "Some" ? job.value.envelope.headers["door"] : job._tag, "passed")
+      }
+    }).pipe(Effect.provide(MemoryBackend.layer)))
+
   it.effect("what nobody subscribes to fails where it is sent, unless it may be dropped", () =>
     Effect.gen(function*() {
       const { groups } = services([])
