@@ -2,7 +2,7 @@
  * What redis-tasks calls `process_outcome`: hooks on the outcome, for every end that a job can come to. Lists of hooks
  * and all combinations of what they answer are in test/laws/outcomeHooks.test.ts.
  */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -18,6 +18,7 @@ import * as Middleware from "windlass/Middleware"
 import * as OutcomeHook from "windlass/middleware/OutcomeHook"
 import * as Task from "windlass/Task"
 import * as TaskGroup from "windlass/TaskGroup"
+import { Harness } from "windlass/testing"
 import * as Worker from "windlass/Worker"
 import { follow, publishRaw, record, scenario, startWorker } from "../../support/backends.ts"
 
@@ -357,5 +358,43 @@ describe("what a hook makes of a failure", () => {
         "1 Picky Dead failed",
         "0 Picky Dead failed"
       ])
+    }))
+})
+
+describe("a hook and the worker's stops", () => {
+  it.effect("L16 a job whose lease was lost is another worker's: its hooks do not run here", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      class Once extends Task.make("Once", { onLost: "fail", onInterrupted: "fail" }) {}
+      const play = (stop: "lost" | "shutdown") => Harness.run(watching(seen), { task: Once, inner: Effect.never, stop })
+      assert.isUndefined((yield* play("lost")).settlement)
+      assert.deepStrictEqual(seen, [])
+      yield* play("shutdown")
+      assert.deepStrictEqual(seen, ["Once Dead interrupted"])
+    }))
+
+  it.effect("L17 a hook runs to its end; a wait that it marks as interruptible is cut, and the outcome stands", () =>
+    Effect.gen(function*() {
+      const play = (wait: (asked: Deferred.Deferred<void>) => Effect.Effect<void>) =>
+        Effect.gen(function*() {
+          const waiting = yield* Deferred.make<void>()
+          const asked = yield* Deferred.make<void>()
+          const lines: Array<string> = []
+          const hook = OutcomeHook.make("waits", () =>
+            Effect.gen(function*() {
+              yield* Effect.addFinalizer(() => Effect.sync(() => void lines.push("closed")))
+              yield* Deferred.succeed(waiting, undefined)
+              yield* wait(asked)
+              lines.push("over")
+              return yield* Effect.fail("in its place")
+            }))
+          yield* Effect.forkScoped(Effect.andThen(Deferred.await(waiting), Deferred.succeed(asked, undefined)))
+          const { outcome } = yield* Harness.run(hook, {
+            stop: { why: "shutdown", when: Deferred.await(asked) }
+          })
+          return [outcome._tag, ...lines]
+        })
+      assert.deepStrictEqual(yield* play((asked) => Deferred.await(asked)), ["Dead", "over", "closed"])
+      assert.deepStrictEqual(yield* play(() => Effect.interruptible(Effect.never)), ["Succeeded", "closed"])
     }))
 })
