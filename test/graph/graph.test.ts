@@ -2,8 +2,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -257,6 +259,35 @@ describe("a node that does not succeed", () => {
       assert.strictEqual((yield* record(`${id}/b`)).reason, "undecodable")
       assert.deepStrictEqual(yield* Queue.takeAll(ran), ["a", "after"])
     }))
+
+  scenario("is told of in the log, with the nodes that it holds up", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const logger = Logger.make<unknown, void>(({ fiber, logLevel, message }) => {
+        const { graph, node } = fiber.getRef(References.CurrentLogAnnotations)
+        if (logLevel === "Warn") lines.push(`${graph}/${node}: ${Array.isArray(message) ? message[0] : message}`)
+      })
+      const { events } = yield* Effect.provide(
+        work((name) => Effect.fail(name === "a" ? Decide.dead() : Decide.discard())),
+        Logger.layer([logger])
+      )
+      yield* Graph.enqueue(
+        Graph.make({
+          a: step("a"),
+          b: step("b", ["a"]),
+          c: step("c", ["a"]),
+          d: step("d", ["a"], "ended"),
+          e: step("e", ["d"]),
+          f: step("f", ["e"])
+        }),
+        { id: "g" }
+      )
+      yield* events.until("Discarded", { id: "g/d" })
+      assert.deepStrictEqual(lines, [
+        "g/a: node a of graph g is dead, so b, c will not run unless it is redriven and succeeds",
+        "g/d: node d of graph g is discarded, so e will never run"
+      ])
+    }))
 })
 
 describe("a crash", () => {
@@ -391,6 +422,22 @@ describe("enqueueing a graph", () => {
         yield* events.until("Succeeded", { id: "g/c" })
         assert.deepStrictEqual(seen, ["g/a", "g/b", "g/c"])
         assert.deepStrictEqual(tenants, ["acme", "acme", "acme"])
+      })
+  )
+
+  scenario(
+    "what the enqueue point made of a later node is what the first job carries: nothing is sealed too late",
+    () =>
+      Effect.gen(function*() {
+        const seal = Enqueue.mapItems((item) => ({
+          ...item,
+          envelope: { ...item.envelope, payload: Buffer.from(item.envelope.payload).toString("base64") }
+        }))
+        const graph = Graph.make({ a: step("a"), b: step("a secret", ["a"]) })
+        yield* Effect.provide(Graph.enqueue(graph, { id: "g" }), Enqueue.layer(seal))
+        const stored = JSON.stringify((yield* record("g/a")).envelope)
+        assert.notInclude(stored, "a secret")
+        assert.include(stored, Buffer.from("{\"name\":\"a secret\"}").toString("base64"))
       })
   )
 
