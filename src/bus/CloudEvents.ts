@@ -15,6 +15,7 @@
  * | failed, for this attempt or for good; nobody knows the address; snoozed | 500 with the message; `retry-after` if a delay was decided |
  * | cut short by the end of the server | 503 |
  * | no CloudEvent, or one whose data, parameters or headers do not fit the channel | 400 with the message |
+ * | a body of more than 1 MiB (or what `HttpIncomingMessage.MaxBodySize` says) | 413 |
  * | a format of events that is not understood | 415 |
  *
  * Binary, structured and batched mode of version 1.0 are understood, JSON as their format. The events of a batch run in
@@ -27,8 +28,10 @@
  *
  * @since 0.1.0
  */
+import * as ByteSize from "effect/ByteSize"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -60,7 +63,8 @@ export interface Options<Ms extends ReadonlyArray<Middleware.ForWorker>>
 }
 
 /**
- * The handler of the requests, for a route of your own. The size of a body is bounded by `HttpIncomingMessage.MaxBodySize`.
+ * The handler of the requests, for a route of your own. A body is at most 1 MiB, unless
+ * `HttpIncomingMessage.MaxBodySize` says otherwise.
  *
  * @category constructors
  * @since 0.1.0
@@ -88,7 +92,10 @@ export const make = <Names extends string, const Ms extends ReadonlyArray<Middle
       })
     return Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
-      const body = new Uint8Array(yield* request.arrayBuffer)
+      const limit = (yield* HttpIncomingMessage.MaxBodySize) ?? ByteSize.fromInputUnsafe("1 MiB")
+      const body = new Uint8Array(
+        yield* Effect.provideService(request.arrayBuffer, HttpIncomingMessage.MaxBodySize, limit)
+      )
       const events = yield* Effect.try({
         try: () => read(request.headers, body),
         catch: (error) => error instanceof Malformed ? error : new Malformed({ status: 400, message: String(error) })
@@ -102,7 +109,12 @@ export const make = <Names extends string, const Ms extends ReadonlyArray<Middle
     }).pipe(
       Effect.catchTags({
         Malformed: ({ message, status }) => Effect.succeed(plain(status, message)),
-        HttpServerError: (error) => Effect.succeed(plain(400, `the body cannot be read: ${error.message}`))
+        HttpServerError: ({ message, reason }) =>
+          Effect.succeed(
+            reason._tag === "RequestParseError" && reason.reason === "BodyTooLarge"
+              ? plain(413, "the body is larger than is taken here")
+              : plain(400, `the body cannot be read: ${message}`)
+          )
       })
     )
   })

@@ -162,6 +162,16 @@ describe("CloudEvents over HTTP", () => {
     }).pipe(Effect.provide(live))
   })
 
+  it.live("a body that is too large is 413, and nothing ran", () => {
+    const { got, live } = app()
+    return Effect.gen(function*() {
+      assert.strictEqual((yield* send(order("x".repeat(1_048_576))))[0], 413)
+      assert.deepStrictEqual(got, [])
+      assert.strictEqual((yield* send(order("x".repeat(1_000_000))))[0], 204)
+      assert.strictEqual(got.length, 1)
+    }).pipe(Effect.provide(live))
+  })
+
   it.live("a batch runs in order, each to its end; the first that did not end well is the answer", () => {
     const { got, live } = app()
     return Effect.gen(function*() {
