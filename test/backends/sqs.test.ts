@@ -12,10 +12,13 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import type { Backend, Settlement } from "windlass/Backend"
+import * as MemoryBackend from "windlass/backends/MemoryBackend"
 import * as SqsBackend from "windlass/backends/SqsBackend"
 import * as Enqueue from "windlass/Enqueue"
 import * as Job from "windlass/Job"
+import * as Middleware from "windlass/Middleware"
 import * as Task from "windlass/Task"
 import * as TaskGroup from "windlass/TaskGroup"
 import * as Worker from "windlass/Worker"
@@ -439,6 +442,48 @@ describe("a worker", () => {
       const [letter, ...more] = look("default-dead").messages.ready
       assert.deepStrictEqual(more, [])
       assert.match(letter!.messageAttributes["windlass.exit"]!.StringValue!, /Flaky/)
+    }))
+
+  const traceOn = <S, E>(backend: Layer.Layer<Backend | S, E>) =>
+    Effect.gen(function*() {
+      const trace: Array<string> = []
+      const events: Array<string> = []
+      const noted = Middleware.make("noted", (next, input, { attempt, id }) =>
+        Effect.suspend(() => {
+          trace.push(`before ${id} ${attempt}`)
+          return Effect.onExit(next(input), (exit) => Effect.sync(() => void trace.push(`after ${exit._tag}`)))
+        }))
+      const live = Worker.layer(TaskGroup.make(Send), { concurrency: 1, logJobs: false, middleware: [noted] }).pipe(
+        Layer.provide(Send.toLayer(() =>
+          Effect.flatMap(Job.Current, ({ attempt }) => {
+            trace.push(`handler ${attempt}`)
+            return attempt < 3 ? new Flaky() : Effect.void
+          })
+        )),
+        Layer.provideMerge(backend)
+      )
+      const context = yield* build(live)
+      const heard = yield* Effect.forkChild(
+        Context.get(context, Worker.Worker).events.pipe(
+          Stream.tap(({ _tag, attempt }) => Effect.sync(() => void events.push(`${_tag} ${attempt}`))),
+          Stream.takeUntil(({ _tag }) => _tag === "Succeeded"),
+          Stream.runDrain
+        ),
+        { startImmediately: true }
+      )
+      yield* Effect.provide(Send.enqueue({ to: "ann" }).pipe(Enqueue.id("job-1")), context)
+      yield* Fiber.join(heard)
+      return { events, trace }
+    }).pipe(Effect.scoped)
+
+  it.live("meets the same points as on memory, on either kind of queue (L12)", () =>
+    Effect.gen(function*() {
+      const expected = yield* traceOn(MemoryBackend.layer)
+      assert.deepStrictEqual([expected.trace.length, expected.events.at(-1)], [9, "Succeeded 3"])
+      assert.deepStrictEqual(yield* traceOn(standard().layer), expected)
+      assert.deepStrictEqual(yield* traceOn(SqsBackend.layerFifo(at(server, settings))), expected)
+      assert.deepStrictEqual(yield* traceOn(MemoryBackend.as("sqs")), expected)
+      assert.deepStrictEqual(yield* traceOn(MemoryBackend.as("sqs-fifo")), expected)
     }))
 
   it.live("that is stopped in the middle gives back what it has, for the next one", () =>
