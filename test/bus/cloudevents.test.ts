@@ -5,6 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as fc from "fast-check"
 import * as Channel from "windlass/bus/Channel"
 import * as CloudEvents from "windlass/bus/CloudEvents"
 import * as Decide from "windlass/Decide"
@@ -12,6 +13,7 @@ import * as Job from "windlass/Job"
 import * as Middleware from "windlass/Middleware"
 import * as Task from "windlass/Task"
 import * as TaskGroup from "windlass/TaskGroup"
+import { Malformed, read } from "../../src/bus/internal/cloudevent.ts"
 import { port, served } from "../http/support.ts"
 
 class OutOfStock extends Schema.TaggedError<OutOfStock>()("OutOfStock", { sku: Schema.String }) {
@@ -170,6 +172,67 @@ describe("CloudEvents over HTTP", () => {
       assert.strictEqual((yield* send(order("x".repeat(1_000_000))))[0], 204)
       assert.strictEqual(got.length, 1)
     }).pipe(Effect.provide(live))
+  })
+
+  it("whatever is sent is read as events, or refused with what is wrong with it", () => {
+    const counts = { read: 0, refused: 0 }
+    const attribute = fc.constantFrom(
+      "ce-id",
+      "ce-source",
+      "ce-type",
+      "ce-specversion",
+      "ce-time",
+      "ce-__proto__",
+      "ce-x"
+    )
+    const value = fc.oneof(fc.constantFrom("1.0", "s", "%E2%82%AC", "%", "\"a\\\"b\"", ""), fc.string())
+    const type = fc.constantFrom(
+      "application/json",
+      "text/plain",
+      "image/png",
+      "application/cloudevents+json",
+      "application/cloudevents-batch+json",
+      "application/cloudevents+avro"
+    )
+    const event = fc.record(
+      {
+        id: fc.constantFrom("1", 1, null),
+        source: fc.constant("s"),
+        type: fc.constant("t"),
+        specversion: fc.constantFrom("1.0", "0.3"),
+        time: fc.constantFrom("2026-11-21T05:00:00Z", "noon"),
+        data: fc.jsonValue(),
+        data_base64: fc.constantFrom("AP8=", "{}", 1),
+        extra: fc.jsonValue()
+      },
+      { requiredKeys: ["source", "type"] }
+    )
+    const body = fc.oneof(
+      fc.uint8Array(),
+      fc.oneof(event, fc.array(event, { maxLength: 3 }), fc.jsonValue()).map((json) =>
+        new TextEncoder().encode(JSON.stringify(json))
+      )
+    )
+    const complete = { "ce-id": "1", "ce-source": "s", "ce-type": "t", "ce-specversion": "1.0" }
+    fc.assert(
+      fc.property(fc.dictionary(attribute, value), fc.boolean(), type, body, (some, whole, contentType, bytes) => {
+        const headers = { ...(whole ? complete : {}), ...some, "content-type": contentType }
+        try {
+          for (const { attributes, data, id, source, type } of read(headers, bytes)) {
+            JSON.parse(data)
+            for (const required of [id, source, type]) assert.isNotEmpty(required)
+            assert.strictEqual(attributes["specversion"], "1.0")
+            counts.read++
+          }
+        } catch (error) {
+          assert.instanceOf(error, Malformed)
+          counts.refused++
+        }
+      }),
+      { numRuns: 3_000 }
+    )
+    assert.isAbove(counts.read, 100)
+    assert.isAbove(counts.refused, 500)
   })
 
   it.live("a batch runs in order, each to its end; the first that did not end well is the answer", () => {
