@@ -101,6 +101,8 @@ export const checkpoint: Effect.Effect<void, never, Current> = Effect.flatMap(
 export interface Election {
   /** the outcome that a settlement of `next` stands for */
   readonly outcomeOf: (settlement: Settlement) => Outcome
+  /** decoded; undefined when it cannot be */
+  readonly payload: () => unknown
   /** the settlement that stands for this outcome */
   readonly elect: (outcome: Outcome) => Settlement
   /** a failure that is to be none, with a value if there is one */

@@ -95,18 +95,20 @@ export const suppress: Suppress = { _tag: "Suppress" }
 export const succeed = <A>(value: A): Succeed<A> => ({ _tag: "Succeed", value })
 
 /**
- * A hook for the jobs of all tasks. What it needs is provided with the worker.
+ * A hook for the jobs of all tasks. What it needs is provided with the worker. `payload` is decoded; undefined where it
+ * cannot be read or its task is not known here.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = <R = never>(
   name: string,
-  hook: (outcome: Ended, job: Job.Info) => Effect.Effect<Suppress | void, unknown, R>
+  hook: (outcome: Ended, job: Job.Info, payload: unknown) => Effect.Effect<Suppress | void, unknown, R>
 ): Middleware.Delivery<Exclude<R, Scope.Scope>> => made(name, () => true, hook)
 
 /**
- * A hook for the jobs of one task (aliases included), which knows what it succeeds and fails with.
+ * A hook for the jobs of one task (aliases included), which knows what it takes, succeeds and fails with. `payload` is
+ * undefined where it cannot be read.
  *
  * @category constructors
  * @since 0.1.0
@@ -116,15 +118,24 @@ export const forTask = <T extends Task.Any, R = never>(
   task: T,
   hook: (
     outcome: Ended,
-    job: Job.Info
+    job: Job.Info,
+    payload: Task.PayloadOf<T> | undefined
   ) => Effect.Effect<Suppress | Succeed<Task.SuccessOf<T>> | void, Task.ErrorOf<T> | Decide.Decide, R>
 ): Middleware.Delivery<Exclude<R, Scope.Scope>> =>
-  made(name, (job) => job.task === task._tag || task.aliases.includes(job.task), hook)
+  made(name, (job) => job.task === task._tag || task.aliases.includes(job.task), hook as Hook<R>)
+
+interface Hook<R> {
+  (
+    outcome: Ended,
+    job: Job.Info,
+    payload: unknown
+  ): Effect.Effect<Suppress | Succeed<unknown> | void, unknown, R>
+}
 
 const made = <R>(
   name: string,
   mine: (job: Job.Info) => boolean,
-  hook: (outcome: Ended, job: Job.Info) => Effect.Effect<Suppress | Succeed<unknown> | void, unknown, R>
+  hook: Hook<R>
 ): Middleware.Delivery<Exclude<R, Scope.Scope>> =>
   Middleware.delivery<R>(name, (next, delivery) =>
     Effect.gen(function*() {
@@ -135,7 +146,7 @@ const made = <R>(
       // a job whose lease was lost is another worker's: it ends there, and its hooks run there
       if (outcome === undefined || !hasEnded(outcome) || !mine(job) || job.stopping === "lost") return settlement
       const changed = (to: Outcome) => to === outcome ? settlement : election!.elect(to)
-      const exit = yield* Effect.exit(Effect.scoped(Effect.suspend(() => hook(outcome, job))))
+      const exit = yield* Effect.exit(Effect.scoped(Effect.suspend(() => hook(outcome, job, election!.payload()))))
       if (exit._tag === "Success") {
         const answer = exit.value
         if (answer === undefined) return settlement

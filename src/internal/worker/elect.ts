@@ -10,6 +10,7 @@ import type { Settlement } from "../../Backend.ts"
 import { isDecide } from "../../Decide.ts"
 import { Died, type Election } from "../../Job.ts"
 import { type Outcome, toSettlement } from "../../Outcome.ts"
+import { fromEnvelope } from "../codecs.ts"
 import { describe } from "../line.ts"
 import { dead, decide, failed } from "./decide.ts"
 import type { Delivered } from "./deliver.ts"
@@ -75,11 +76,21 @@ const fromSettlement = (settlement: Settlement): Outcome => {
 
 /** What outcome hooks ask of the runtime. @internal */
 export const election = (job: Run): Election => ({
+  payload: () => payloadOf(job),
   outcomeOf: (settlement) => known(job, settlement)?.outcome ?? fromSettlement(settlement),
   elect: (outcome) => (job.delivered = delivered(job, outcome)).settlement,
   suppress: (outcome, value, by) => suppress(job, outcome, value, by),
   replace: (outcome, cause) => replace(job, outcome, cause)
 })
+
+/** Of a job that ended before it was decoded, as one that was lost, it is decoded for whoever asks. */
+const payloadOf = (job: Run): unknown => {
+  const task = job.resolved?.task
+  const { envelope } = job.delivery
+  if (job.entered || task === undefined || envelope.version > task.version) return job.payload
+  const decoded = fromEnvelope(task.codecs, envelope)
+  return decoded._tag === "Success" ? decoded.value : undefined
+}
 
 /**
  * A failure that is none any more: a success where there is a value for it (the task's own hook has one, or the task

@@ -253,6 +253,47 @@ describe("what a hook makes of a failure", () => {
       })
   )
 
+  scenario(
+    "RT-14 a hook has the payload, also of a job that was lost before it was decoded; none where it cannot be read",
+    () =>
+      Effect.gen(function*() {
+        const seen: Array<unknown> = []
+        const backend = yield* Backend
+        class Reads extends Task.make("Reads", { payload: { n: Schema.Number }, onLost: "fail", queue: "q" }) {}
+        yield* Reads.enqueue({ n: 1 })
+        yield* Effect.scoped(Effect.flatMap(backend.subscribe("q", { worker: "dying" }), (dying) => dying.take(1)))
+        yield* Reads.enqueue({ n: 2 })
+        yield* publishRaw({ id: "malformed", task: "Reads", payload: "{" }, "q")
+        yield* publishRaw({ id: "newer", task: "Reads", payload: "{\"n\":3}", version: 2 }, "q")
+        yield* TestClock.adjust("31 seconds")
+        const all = OutcomeHook.make("all", (outcome, job, payload) =>
+          Effect.sync(() =>
+            void seen.push([outcome._tag === "Dead" ? outcome.reason : outcome._tag, payload])
+          ))
+        const own = OutcomeHook.forTask("own", Reads, (_, job, payload) =>
+          Effect.sync(() =>
+            void seen.push(payload === undefined ? `${job.id} unread` : payload.n)
+          ))
+        yield* Worker.launch(
+          Worker.layer(TaskGroup.make(Reads), { ...drain, unknownFor: 0, middleware: [all, own], logJobs: false }).pipe(
+            Layer.provide(Reads.toLayer(() =>
+              Effect.void
+            ))
+          )
+        )
+        assert.deepStrictEqual(seen, [
+          1,
+          ["lost", { n: 1 }],
+          2,
+          ["Succeeded", { n: 2 }],
+          "malformed unread",
+          ["undecodable", undefined],
+          "newer unread",
+          ["unknown-task", undefined]
+        ])
+      })
+  )
+
   scenario("L14 a task's own hook has a result, and sees the jobs of no other task", () =>
     Effect.gen(function*() {
       const rescue = OutcomeHook.forTask("rescue", Text, (outcome) =>
