@@ -97,16 +97,17 @@ describe("FIFO", () => {
 
   it.live("a heartbeat renews those behind as well, and a lost one gives them back", () =>
     Effect.gen(function*() {
-      const { backend, strict, subscription } = yield* fifo({ lease: "1 second" })
+      const { backend, strict, subscription } = yield* fifo({ lease: "2 seconds" })
       const lease = subscription.lease._tag === "Timed" ? subscription.lease : assert.fail("the lease is timed")
       yield* backend.publish("q", abc)
       const [a] = yield* subscription.take(10)
       for (let beat = 0; beat < 4; beat++) {
-        yield* Effect.sleep("400 millis")
+        yield* Effect.sleep("700 millis")
         assert.deepStrictEqual(yield* lease.extend([a!.receipt]), ["Held"])
       }
       assert.deepStrictEqual(state(strict.messages()), ["\"a\" 1 away", "\"b\" 1 away", "\"c\" 1 away"])
-      yield* Effect.sleep("1100 millis")
+      // nobody renews them any more
+      while (strict.messages().some(([, , isAway]) => isAway)) yield* Effect.sleep("50 millis")
       assert.deepStrictEqual(yield* lease.extend([a!.receipt]), ["Lost"])
       assert.deepStrictEqual(yield* subscription.settle([[a!.receipt, succeeded]]), ["Lost"])
       const [again] = yield* subscription.take(10)

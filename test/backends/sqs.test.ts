@@ -275,12 +275,10 @@ describe("waiting", () => {
       const two = yield* backend.subscribe("q", { worker: "two" })
       yield* Fiber.interrupt(yield* Effect.forkChild(one.await(10), { startImmediately: true }))
       yield* backend.publish("q", [item("a")])
-      const from = performance.now()
       yield* two.await(10)
       const delivery = yield* takeOne(two)
+      // it was given back: had its lease run out, it would be said to be lost
       assert.deepStrictEqual([delivery.attempt, delivery.unsettled], [1, 0])
-      // long before the lease of the one that did not wait any more
-      assert.isBelow(performance.now() - from, 7_000)
     }).pipe(Effect.scoped))
 
   it.live("who waits again joins the poll that is under way", () =>
