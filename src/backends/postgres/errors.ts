@@ -96,7 +96,9 @@ export const silence = (backend: string, operation: string, millis: number): Bac
     backend,
     operation,
     message:
-      `the server did not answer within ${Math.round(millis)} ms, so the connection was given up: look at the network between, ` +
+      `the server did not answer within ${
+        Math.round(millis)
+      } ms, so the connection was given up: look at the network between, ` +
       `and for connections that are all in use`,
     retryable: true,
     outcome: "Unknown"
