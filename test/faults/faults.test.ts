@@ -116,7 +116,8 @@ const costs = (fault: Fault, engine: Engine) =>
     const { duplicates, settledTwice } = here.ledger
     const { again } = here
     const { recovery } = found
-    const { starved } = here
+    // what the fault does not explain, as far as the machine does
+    const starved = Math.max(0, Math.min(here.starved, duplicates - found.allowed))
     const allowed = found.allowed + starved
     const jobs = here.ids.length
     rows.push({
