@@ -1,6 +1,7 @@
 /**
  * Calls a function's handler as SQS does, in the process of a test: it makes the records, and reads the answer by the rules
- * of the event source mapping (a blank or unknown identifier, or an error, fails the whole batch).
+ * of the event source mapping (a blank or unknown identifier, or an error, fails the whole batch; no answer at all
+ * acknowledges it).
  *
  * ```ts
  * const client = LambdaClient.make(handler)
@@ -111,7 +112,7 @@ const capturing = (messages: Array<Message>): Backend.Shape => {
  * @since 0.1.0
  */
 export interface Sent {
-  /** undefined when the handler failed */
+  /** as it came; undefined when the handler failed or answered nothing */
   readonly response: BatchResponse | undefined
   /** what the handler failed with */
   readonly error: unknown
@@ -255,6 +256,8 @@ export const make = (
       while (open.length > 0) {
         const sent = await sendRecords(open.map(({ count, record }) => ({
           ...record,
+          // every delivery has its own
+          receiptHandle: `receipt-${++made}`,
           attributes: { ...record.attributes, ApproximateReceiveCount: String(count) }
         })))
         rounds.push(sent)
@@ -273,11 +276,22 @@ export const make = (
 
 const nameOf = (record: MadeRecord): string => record.messageId ?? "null"
 
-/** The rules of the event source mapping: what it cannot match to a message fails all of them. */
-const read = (records: ReadonlyArray<MadeRecord>, response: BatchResponse): Sent => {
+/**
+ * The rules of the event source mapping: no answer, or one without a list, is a batch that is done, and what it cannot
+ * match to a message fails all of them.
+ */
+const read = (records: ReadonlyArray<MadeRecord>, response: Partial<BatchResponse> | null | undefined): Sent => {
   const all = records.map(nameOf)
-  const reported = response.batchItemFailures.map(({ itemIdentifier }) => itemIdentifier)
+  const list: unknown = response?.batchItemFailures ?? []
+  const reported = Array.isArray(list)
+    ? list.map((item: BatchResponse["batchItemFailures"][0] | null) => item?.itemIdentifier)
+    : [undefined]
   const matched = reported.every((id) => typeof id === "string" && id !== "" && all.includes(id))
   const failed = matched ? all.filter((id) => reported.includes(id)) : all
-  return { response, error: undefined, acknowledged: all.filter((id) => !failed.includes(id)), failed }
+  return {
+    response: (response ?? undefined) as BatchResponse | undefined,
+    error: undefined,
+    acknowledged: all.filter((id) => !failed.includes(id)),
+    failed
+  }
 }

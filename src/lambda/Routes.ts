@@ -127,8 +127,11 @@ export const make = <
     }
     entries.set(value, target)
   }
+  const listed = new Set<Task.Any>()
   for (const task of tasks) {
     if (!Task.isTask(task)) throw invalid(`an entry of tasks is no task (${typeof task})`)
+    if (listed.has(task)) throw invalid(`task ${task._tag} is in tasks twice: name it once`)
+    listed.add(task)
     for (const name of [task._tag, ...task.aliases]) {
       known.push(name)
       for (const spelling of names === "flexible" ? spellings(name) : [name]) add(spelling, task)
@@ -254,9 +257,9 @@ const show = (target: Target): string => isRoutes(target) ? `the routes by ${tar
 /** `OrderCreated`: itself, orderCreated, order_created, order-created. */
 const spellings = (name: string): ReadonlySet<string> => {
   const words = name
-    .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
-    .replace(/([A-Z]+)([A-Z][a-z])/g, "$1 $2")
-    .split(/[^A-Za-z0-9]+/)
+    .replace(/([\p{Ll}\p{N}])(\p{Lu})/gu, "$1 $2")
+    .replace(/(\p{Lu}+)(\p{Lu}\p{Ll})/gu, "$1 $2")
+    .split(/[^\p{L}\p{M}\p{N}]+/u)
     .filter((word) => word !== "")
     .map((word) => word.toLowerCase())
   const pascal = words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join("")

@@ -119,6 +119,8 @@ export const make = <Names extends string, Ms extends ReadonlyArray<Middleware.F
       const giveUp = (why: string) => {
         if (Deferred.isDoneUnsafe(done)) return
         run.stuck = true
+        // first: what the interruption ends at once must not be its answer
+        finish(settled(lost))
         run.stop("lost")
         Effect.runForkWith(context)(
           Effect.ignoreCause(
@@ -127,7 +129,6 @@ export const make = <Names extends string, Ms extends ReadonlyArray<Middleware.F
             )
           )
         )
-        finish(settled(lost))
       }
       let stopped = false
       const stop = () => {

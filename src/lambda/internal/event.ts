@@ -17,15 +17,33 @@ export interface Element {
 
 /** The elements of an event, or what is wrong with it. @internal */
 export const elementsOf = (event: unknown): ReadonlyArray<Element> | string => {
-  if (Array.isArray(event)) return event.map(element)
+  if (Array.isArray(event)) return batchOf(event)
   if (!isObject(event)) return `the event is ${event === null ? "null" : typeof event}`
   if ("Records" in event) {
-    return Array.isArray(event["Records"]) ? event["Records"].map(element) : "Records is not a list"
+    return Array.isArray(event["Records"]) ? batchOf(event["Records"]) : "Records is not a list"
   }
   // one record alone, as a state machine or a test passes it on
   return typeof event["body"] === "string" && ("messageId" in event || "receiptHandle" in event)
     ? [element(event, 0)]
     : "it has no Records"
+}
+
+/**
+ * S3, SNS and the streams send Records too. S3 and SNS do not look for failed messages in the answer: to them one with
+ * nothing but failures is a success.
+ */
+const batchOf = (records: ReadonlyArray<unknown>): ReadonlyArray<Element> | string => {
+  const sources = records.map(otherSource)
+  return sources.length > 0 && !sources.includes(undefined)
+    ? `its records come from ${Array.from(new Set(sources)).join(", ")}`
+    : records.map(element)
+}
+
+/** the service that a record comes from, if that is not SQS; one with a body is a message, whatever it says */
+const otherSource = (record: unknown): string | undefined => {
+  if (!isObject(record) || "body" in record) return undefined
+  const source = record["eventSource"] ?? record["EventSource"]
+  return typeof source === "string" && source !== "aws:sqs" ? source : undefined
 }
 
 const isObject = (u: unknown): u is { readonly [key: string]: unknown } =>

@@ -42,6 +42,8 @@ export const makeHandler = (group: TaskGroup.TaskGroup<string>, options: AnyOpti
 
   let current: Environment | undefined
   let building: Promise<Environment> | undefined
+  /** of the environments that are being closed */
+  const ends = new Set<Promise<void>>()
 
   const build = async (): Promise<Environment> => {
     const environment: Environment = {
@@ -80,15 +82,24 @@ export const makeHandler = (group: TaskGroup.TaskGroup<string>, options: AnyOpti
       running.delete(answer)
     }
   }
-  const close = async () => {
-    const open = await (building?.catch(() => undefined) ?? current)
-    if (open === undefined) return
-    if (current === open) current = undefined
+  const end = async (open: Environment) => {
     Deferred.doneUnsafe(open.closing, Effect.void)
     await Promise.allSettled(open.running)
-    await open.runtime.dispose().finally(() => {
-      if (current === undefined) forget(close)
-    })
+    await open.runtime.dispose()
+  }
+  const close = async () => {
+    const open = building === undefined ? current : await building.catch(() => undefined)
+    if (open !== undefined && current === open) {
+      // at once: an invocation from now on has an environment of its own
+      current = undefined
+      const ended: Promise<void> = end(open).finally(() => {
+        ends.delete(ended)
+        if (current === undefined && ends.size === 0) forget(close)
+      })
+      ends.add(ended)
+    }
+    // somebody else may have asked before: it is closed when that is over
+    await Promise.all(ends)
   }
   const handler: Handler = Object.assign(handle, {
     build: async () => {
