@@ -215,6 +215,10 @@ const set = (options: Options) => (self: Enqueue<any, any, any, any>): any =>
  */
 export type OnlyOnce<When> = When extends "later" ? "choose the time once: either Enqueue.delay or Enqueue.at" : unknown
 
+/** A `Duration` takes a number that is none for zero: such a delay would be no delay, and such a key would keep nobody out. */
+const millisOf = (duration: Duration.Input): number =>
+  Math.ceil(typeof duration === "number" ? duration : Duration.toMillis(duration))
+
 /**
  * Claimable after so long, on the engine's clock. Needs {@link Capability.Delay}.
  *
@@ -225,7 +229,7 @@ export const delay = (duration: Duration.Input) =>
 <A, E, R, When extends "now" | "later">(
   self: Enqueue<A, E, R, When> & OnlyOnce<When>
 ): Enqueue<A, E, R | Capability.Delay, "later"> =>
-  set({ due: { _tag: "After", millis: Math.ceil(Duration.toMillis(duration)) } satisfies Due })(self)
+  set({ due: { _tag: "After", millis: millisOf(duration) } satisfies Due })(self)
 
 /**
  * Claimable from a time on; at once if it has passed. Needs {@link Capability.Delay}.
@@ -283,7 +287,7 @@ export const uniqueBy: {
         ? "finished"
         : options.until === "started"
         ? "started"
-        : { millis: Math.ceil(Duration.toMillis(options.until)) },
+        : { millis: millisOf(options.until) },
       onConflict: options?.onConflict ?? "fail"
     }
   })

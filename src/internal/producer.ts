@@ -134,12 +134,17 @@ const makeItem = (
     : options.due._tag === "After"
     ? options.due.millis
     : options.due.time - now
-  if (Number.isNaN(after)) return invalid(task, "Option", "the time to run at is not a valid date")
-  if (after > delayMillis) {
+  if (Number.isNaN(after)) {
+    const what = options.due?._tag === "After" ? "the delay is not a number" : "the time to run at is not a valid date"
+    return invalid(task, "Option", what)
+  }
+  // a job that never becomes due would wait unseen, also where an engine sets no limit
+  if (after > delayMillis || after === Number.POSITIVE_INFINITY) {
+    const most = Number.isFinite(delayMillis) ? `the ${delayMillis} ms` : "any"
     return invalid(
       task,
       "DelayTooLong",
-      `a delay of ${after} ms is longer than the ${delayMillis} ms that ${backend.name} can keep: enqueue it later or use another backend`
+      `a delay of ${after} ms is longer than ${most} that ${backend.name} can keep: enqueue it later or use another backend`
     )
   }
   return {
