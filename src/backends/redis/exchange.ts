@@ -101,7 +101,7 @@ const destination = (to: Destination, queue: string, targets: Array<string>): ob
   if (target !== undefined && !targets.includes(target)) targets.push(target)
   return {
     i: target === undefined ? 0 : targets.indexOf(target) + 1,
-    q: target,
+    q: text(target),
     r: to.priority === undefined ? undefined : 0 - to.priority,
     g: text(to.group ?? undefined),
     rg: to.group !== undefined

@@ -140,7 +140,10 @@ export class Run implements Job {
       election: this.election,
       progress: (value) => this.progressTo(this.receipt, value),
       reroute: (to) => {
-        const asked = Object.entries(to).filter(([, value]) => value !== undefined)
+        // a null out of untyped code is no place: only a group may be left
+        const asked = Object.entries(to).filter(([field, value]) =>
+          value !== undefined && (value !== null || field === "group")
+        )
         this.to = { ...this.to, ...Object.fromEntries(asked) }
       },
       // a middleware's fork is a plain child of the attempt's fiber: it ends with the attempt
