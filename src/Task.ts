@@ -332,9 +332,10 @@ export interface Preset<T extends Any, K extends PropertyKey> {
 
 type Method = (payload: any) => unknown
 type Input<T> = T extends { readonly payloadSchema: infer P extends Schema.Top } ? P["~type.make.in"] : never
-type Rest<T, K extends PropertyKey> =
-  & Omit<Input<T>, K>
-  & { readonly [F in K & keyof Input<T>]?: Input<T>[F] }
+type Rest<T, K extends PropertyKey> = RestOf<Input<T>, K>
+
+/** of each member of a union by itself: `Omit` would leave what all of them have */
+type RestOf<I, K extends PropertyKey> = I extends unknown ? Omit<I, K> & { readonly [F in K & keyof I]?: I[F] } : never
 
 /**
  * A task with a part of its payload chosen already: what is enqueued says the rest, and where both name a field the rest
