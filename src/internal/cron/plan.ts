@@ -56,6 +56,10 @@ const planOf = (entry: Entry<any>, header: Header<Date>, now: number): Plan | st
     return `catchUp.max is ${max}: give it a whole number from 1, which is the latest tick alone`
   }
   const olderThan = catchUp?.olderThan === undefined ? undefined : Duration.toMillis(catchUp.olderThan)
+  if (olderThan !== undefined && !(olderThan > 0)) {
+    return `catchUp.olderThan is ${olderThan} ms: every tick is older than that by the time it is seen. Give it more, or ` +
+      `leave it out`
+  }
   const own = entry.options.enqueue
   const options: Options = own === undefined ? {} : own(Enqueue.fromRun(() => Effect.succeed(""))).options
   if (singleton === true && options.unique !== undefined) {
