@@ -250,7 +250,8 @@ export const layerConfig = <
 /**
  * What the workers of a program share. What a worker's options or its configuration say replaces it, setting by setting: a
  * list is replaced, never extended. The list of the defaults is outermost as a worker's own is, and its needs are those of
- * this layer. Given twice, the inner layer's settings win. {@link describe} knows definitions alone: it is told the list.
+ * this layer; a service that the worker has itself wins over the same one here. Given twice, the inner layer's settings
+ * win. {@link describe} knows definitions alone: it is told the list.
  *
  * ```ts
  * const Defaults = Worker.defaults({ concurrency: 50, middleware: [Logging.observer()] })
