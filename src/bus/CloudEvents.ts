@@ -24,7 +24,8 @@
  *
  * The address is the event's `type` unless said otherwise. Attributes are headers of the job as they are in binary mode
  * (`ce-id`, `ce-source`, `ce-tenant`, ...), `datacontenttype` is `content-type`, and a channel declares those that it
- * reads. The job's id is `<source>/<id>`, which is what makes an event one and the same.
+ * reads. The job's id is `<source>/<id>` (`/` and `%` within the latter percent-encoded), which is what makes an event one
+ * and the same.
  *
  * @since 0.1.0
  */
@@ -145,7 +146,8 @@ const deliveryOf = (event: CloudEvent, address: string, found: Found | undefined
     const own = name === "traceparent" || name === "tracestate"
     headers[name === "datacontenttype" ? "content-type" : own ? name : `ce-${name}`] = value
   }
-  const id = `${event.source}/${event.id}`
+  // the last slash is the border: else source "a", id "b/c" would be the same event as source "a/b", id "c"
+  const id = `${event.source}/${event.id.replace(/[%/]/g, encodeURIComponent)}`
   return {
     envelope: {
       id,

@@ -164,6 +164,21 @@ describe("CloudEvents over HTTP", () => {
     }).pipe(Effect.provide(live))
   })
 
+  it.live("two events of different sources have different ids, wherever the slashes are", () => {
+    const { got, live } = app()
+    return Effect.gen(function*() {
+      for (const [source, id] of [["/a", "b/c"], ["/a/b", "c"], ["/a", "b%2Fc"], ["/a", "b c"]] as const) {
+        assert.strictEqual((yield* send(order("", { type: "anything", source, id }), "structured"))[0], 204)
+      }
+      assert.deepStrictEqual(got.map((one) => (one as Array<unknown>)[0]), [
+        "/a/b%2Fc",
+        "/a/b/c",
+        "/a/b%252Fc",
+        "/a/b c"
+      ])
+    }).pipe(Effect.provide(live))
+  })
+
   it.live("a body that is too large is 413, and nothing ran", () => {
     const { got, live } = app()
     return Effect.gen(function*() {
