@@ -15,7 +15,9 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import { vi } from "vitest"
 import { BackgroundTasks } from "windlass/http"
+import { Pass } from "../../src/http/internal/pass.ts"
 import { get, hearing, journal, raw, served } from "./support.ts"
 
 const done = HttpServerResponse.text("done")
@@ -235,7 +237,11 @@ describe("the end of a server", () => {
       const ending = yield* Effect.forkChild(Effect.andThen(end, note("ended")))
       yield* idle.closed
       // the server is over, and what remains is to wait
-      yield* Effect.promise(() => new Promise((go) => setImmediate(go)))
+      const looks = vi.spyOn(Pass.prototype, "await", "get")
+      for (let i = 0; i < 10; i++) yield* Effect.promise(() => new Promise((go) => setImmediate(go)))
+      // it waits, and does not look again and again
+      assert.isAtMost(looks.mock.calls.length, 1)
+      looks.mockRestore()
       yield* latch.open
       yield* Fiber.join(ending)
       assert.deepStrictEqual(lines, ["late", "ended"])

@@ -50,7 +50,7 @@ export class Pass {
   readonly scope: Scope.Closeable = Scope.makeUnsafe()
   readonly request: HttpServerRequest
   private readonly rules: Rules
-  private readonly over = Deferred.makeUnsafe<void>()
+  private over = Deferred.makeUnsafe<void>()
   private isCut = false
   private isRefusal = false
   private interrupt: (() => void) | undefined
@@ -212,6 +212,12 @@ export class Pass {
   started(interrupt: () => void): void {
     this.interrupt = interrupt
     if (this.isCut) interrupt()
+  }
+
+  /** it was over, and a task was added nevertheless: it is under way again */
+  reopen(): void {
+    this.phase = "running"
+    this.over = Deferred.makeUnsafe<void>()
   }
 
   end(): void {

@@ -115,7 +115,7 @@ export class Supervising {
   /** what was added to a request that is over, by a fiber that outlived it */
   private late(pass: Pass): Effect.Effect<void> {
     if (this.isClosed) pass.stop()
-    pass.phase = "running"
+    pass.reopen()
     this.passes.add(pass)
     return this.fork(pass, this.end(pass))
   }
