@@ -65,7 +65,10 @@ const header = "x-windlass-test-request"
 
 let requests = 0
 
-const make = (http: HttpClient.HttpClient, supervisor: Supervisor["Service"]): TestClient["Service"] => {
+const make = (
+  http: Pick<HttpClient.HttpClient, "execute">,
+  supervisor: Supervisor["Service"]
+): TestClient["Service"] => {
   const exchange = (
     effect: (id: string) => Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError>
   ): Effect.Effect<Exchange, HttpClientError> =>
@@ -123,8 +126,28 @@ const read = (
     )
   })
 
+/** requests that name a host go there, as those of a redirection that is followed do */
+const either = (
+  based: HttpClient.HttpClient,
+  http: HttpClient.HttpClient
+): Pick<HttpClient.HttpClient, "execute"> => ({
+  execute: (request) => unfollowed((/^https?:\/\//i.test(request.url) ? http : based).execute(request))
+})
+
+/** what "fetch" follows by itself is a second request, for whose background work nobody would wait */
+const unfollowed = <A, E, R>(response: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(
+    Effect.serviceOption(FetchHttpClient.RequestInit),
+    (init) =>
+      Effect.provideService(response, FetchHttpClient.RequestInit, {
+        redirect: "manual",
+        ...Option.getOrUndefined(init)
+      })
+  )
+
 /**
- * A client of a real server, by its address. Requests that name no host go there.
+ * A client of a real server, by its address. Requests that name no host go there. A redirection is the reply, as it is
+ * in process: `HttpClient.followRedirects` makes a client that follows, and waits for the background work of each request.
  *
  * @category layers
  * @since 0.1.0
@@ -132,7 +155,7 @@ const read = (
 export const layer: Layer.Layer<TestClient, never, HttpServer.HttpServer | Supervisor> = Layer.effect(
   TestClient,
   Effect.gen(function*() {
-    return make(yield* HttpServer.makeTestClient, yield* Supervisor)
+    return make(either(yield* HttpServer.makeTestClient, yield* HttpClient.HttpClient), yield* Supervisor)
   })
 ).pipe(Layer.provide(FetchHttpClient.layer))
 
@@ -163,12 +186,12 @@ export const layerInProcess = <A, E, R>(
       const router = Context.get(context, HttpRouter.HttpRouter)
       const handle = HttpEffect.toWebHandlerWith<never, HttpServerRequest | Scope.Scope>(all)(router.asHttpEffect())
       const fetch: typeof globalThis.fetch = (input, init) => handle(new Request(input, init))
-      const http = yield* HttpClient.HttpClient
+      const http = HttpClient.transformResponse(
+        yield* HttpClient.HttpClient,
+        Effect.provideService(FetchHttpClient.Fetch, fetch)
+      )
       return make(
-        http.pipe(
-          HttpClient.mapRequest(HttpClientRequest.prependUrl("http://in-process")),
-          HttpClient.transformResponse(Effect.provideService(FetchHttpClient.Fetch, fetch))
-        ),
+        either(HttpClient.mapRequest(http, HttpClientRequest.prependUrl("http://in-process")), http),
         Context.get(context, Supervisor)
       )
     })

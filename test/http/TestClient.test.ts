@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as HttpBody from "effect/http/HttpBody"
+import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -44,7 +45,8 @@ const routes = Layer.mergeAll(
       return HttpServerResponse.setCookieUnsafe(HttpServerResponse.text(yield* request.text), "a", "b")
     })
   ),
-  HttpRouter.add("GET", "/empty", HttpServerResponse.empty())
+  HttpRouter.add("GET", "/empty", HttpServerResponse.empty()),
+  HttpRouter.add("POST", "/moves", HttpServerResponse.redirect("/fails", { status: 303 }))
 )
 
 const app = routes.pipe(Layer.provideMerge(BackgroundTasks.layer()))
@@ -96,6 +98,16 @@ for (const [place, client] of Object.entries(clients)) {
         assert.deepStrictEqual(lines, ["other", "waited"])
       }).pipe(Effect.provide(live))
     })
+
+    it.live("a redirection is a reply; one that is followed is waited for as any request", () =>
+      Effect.gen(function*() {
+        const client = yield* TestClient.TestClient
+        const { report, response } = yield* client.exchange(HttpClientRequest.post("/moves"))
+        assert.deepStrictEqual([response.status, response.headers["location"]], [303, "/fails"])
+        assert.strictEqual(report?.request.url, "/moves")
+        const failure = yield* Effect.flip(HttpClient.followRedirects(client).post("/moves"))
+        assert.instanceOf(failure, BackgroundTasks.BackgroundTasksFailed)
+      }).pipe(Effect.provide(live)))
 
     it.live("returns replies without a body and of paths that there are not", () =>
       Effect.gen(function*() {
