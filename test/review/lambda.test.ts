@@ -190,3 +190,26 @@ describe("given up", () => {
     assert.deepStrictEqual(sent.failed, ["a"])
   })
 })
+
+describe("cut short", () => {
+  it("a delivery middleware whose own wait was cut, and who catches that, ends no job that never ran (L13)", async () => {
+    const waiting = Deferred.makeUnsafe<void>()
+    const ran: Array<string> = []
+    // as one that fetches a key, and gives up on what it has none for
+    const keyed = Middleware.delivery("keyed", (next, delivery) =>
+      Deferred.succeed(waiting, undefined).pipe(
+        Effect.andThen(Effect.interruptible(Effect.never)),
+        Effect.andThen(next(delivery)),
+        Effect.catchCause(() =>
+          Effect.succeed({ _tag: "Complete" as const, how: "discarded" as const, exit: undefined, reason: "no key" })
+        )
+      ))
+    const handler = closing(
+      Lambda.handler(App, { routes, middleware: [keyed], layer: Layer.merge(act(ran), logged()) })
+    )
+    const sending = LambdaClient.make(handler).send(message("a"))
+    await Effect.runPromise(Deferred.await(waiting))
+    await handler.close()
+    assert.deepStrictEqual([(await sending).response, ran], [failures("a"), []])
+  })
+})

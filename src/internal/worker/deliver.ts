@@ -98,8 +98,9 @@ export const deliver = (options: {
       return Effect.matchCauseEffect(chain(job.delivery), {
         onSuccess: (settlement) => {
           const task = options.tasks.get(job.delivery.envelope.task)
-          // cut before anything inside had answered: what it elects is no better than what it catches (L13)
-          return job.cut && last === undefined && task !== undefined && settlement._tag === "Complete"
+          // asked to stop before anything inside had answered: what it elects is no better than what it catches, and it may
+          // have caught the interruption of its own wait (L13)
+          return (job.cut || job.asked) && last === undefined && task !== undefined && settlement._tag === "Complete"
             ? Effect.map(
               decide(job, task, Exit.interrupt()),
               (outcome) => delivered(job, outcome)
