@@ -6,6 +6,51 @@
  */
 
 export const reroute: ReadonlyArray<string> = [
+  // gives the turn to whom it belongs now; the caller holds the lane
+  `CREATE OR REPLACE FUNCTION {give_turn}(p_queue int4, p_grp text) RETURNS void LANGUAGE plpgsql AS $f$
+  #variable_conflict use_column
+  DECLARE
+    v_lane {lane}; v_num int8; v_rank int2; v_pos int8 := NULL; v_due int8;
+  BEGIN
+    SELECT * INTO STRICT v_lane FROM {lane} WHERE queue = p_queue AND grp = p_grp;
+    -- a job that went elsewhere may run there by now: it is no member any more
+    IF v_lane.running IS NOT NULL AND NOT EXISTS (
+      SELECT FROM {active} a JOIN {job} j ON j.num = a.num
+      WHERE a.num = v_lane.running AND j.queue = p_queue AND j.grp = p_grp)
+    THEN
+      v_lane.running := NULL;
+    END IF;
+    SELECT w.num, w.rank, j.due INTO v_num, v_rank, v_due
+    FROM {waiting} w JOIN {job} j ON j.num = w.num
+    WHERE w.queue = p_queue AND w.grp = p_grp ORDER BY w.rank, w.pos LIMIT 1;
+    IF v_lane.running IS NOT NULL OR v_due IS NOT NULL THEN v_num := NULL; END IF;
+    IF v_lane.turn IS DISTINCT FROM v_num AND v_lane.turn IS NOT NULL THEN
+      DELETE FROM {ready} WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM {ready}
+        WHERE queue = p_queue AND rank = v_lane.turn_rank AND pos = v_lane.turn_pos AND num = v_lane.turn
+        FOR UPDATE SKIP LOCKED));
+      -- it is being claimed right now: it had its turn
+      IF NOT FOUND AND EXISTS (
+        SELECT FROM {ready} WHERE queue = p_queue AND rank = v_lane.turn_rank AND pos = v_lane.turn_pos)
+      THEN RETURN; END IF;
+    END IF;
+    IF v_num IS NULL AND v_lane.running IS NULL
+      AND NOT EXISTS (SELECT FROM {waiting} WHERE queue = p_queue AND grp = p_grp)
+    THEN
+      DELETE FROM {lane} WHERE queue = p_queue AND grp = p_grp;
+    ELSIF v_lane.turn IS NOT DISTINCT FROM v_num THEN
+      UPDATE {lane} SET running = v_lane.running WHERE queue = p_queue AND grp = p_grp;
+    ELSE
+      IF v_num IS NOT NULL THEN
+        v_pos := nextval('{seq}');
+        INSERT INTO {ready} (queue, rank, pos, num, special) VALUES (p_queue, v_rank, v_pos, v_num, true);
+      END IF;
+      UPDATE {lane} SET running = v_lane.running, turn = v_num,
+        turn_rank = CASE WHEN v_num IS NOT NULL THEN v_rank END, turn_pos = v_pos
+      WHERE queue = p_queue AND grp = p_grp;
+    END IF;
+  END $f$`,
+
   // everything but successes that leave nothing behind; returns what became of the items that were not simply settled
   `CREATE OR REPLACE FUNCTION {settle_each}(p_items jsonb, p_now int8, p_failures int8, p_successes int8)
   RETURNS TABLE (o_n int4, o_answer text) LANGUAGE plpgsql AS $f$
