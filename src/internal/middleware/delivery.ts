@@ -10,7 +10,8 @@ import type * as Task from "../../Task.ts"
 /**
  * Around everything that happens to one hand-out: before the payload is decoded, after the outcome became a settlement.
  * It may change the delivery on the way in (decrypt) and elect the settlement on the way out. It has no error: what it
- * cannot do ends as a settlement that it chooses.
+ * cannot do ends as a settlement that it chooses. One that says `Complete` without an answer of `next`, once the run was asked
+ * to stop, is not heard: nobody ran the job, and it follows the task's `onInterrupted`.
  *
  * @category models
  * @since 0.1.0
