@@ -1,11 +1,17 @@
 /** CloudEvents over HTTP, with the official client against a real server. */
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { assert, describe, it } from "@effect/vitest"
 import { CloudEvent, HTTP } from "cloudevents"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as HttpRouter from "effect/http/HttpRouter"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as fc from "fast-check"
+import { createServer } from "node:http"
 import * as Channel from "windlass/bus/Channel"
 import * as CloudEvents from "windlass/bus/CloudEvents"
 import * as Decide from "windlass/Decide"
@@ -338,6 +344,37 @@ describe("CloudEvents over HTTP", () => {
         yield* Effect.promise(() => request)
         yield* Deferred.await(closed)
       }).pipe(Effect.provide(live))
+    }))
+
+  it.live("the end of the server cuts a handler short: 503, when its scope is closed", () =>
+    Effect.gen(function*() {
+      const begun = yield* Deferred.make<void>()
+      const ends: Array<string> = []
+      const Endless = Anything.toLayer(() =>
+        Effect.gen(function*() {
+          yield* Effect.addFinalizer(({ _tag }) => Effect.sync(() => void ends.push(_tag)))
+          yield* Deferred.succeed(begun, undefined)
+          return yield* Effect.never
+        })
+      )
+      const events = CloudEvents.layer("/events", TaskGroup.make(Anything), { logJobs: false }).pipe(
+        Layer.provide(Endless)
+      )
+      const scope = yield* Scope.make()
+      const context = yield* HttpRouter.serve(events, { disableListenLog: true, disableLogger: true }).pipe(
+        Layer.provideMerge(
+          NodeHttpServer.layerServer(createServer, { port: 0, host: "127.0.0.1", gracefulShutdownTimeout: 0 })
+        ),
+        Layer.buildWithScope(scope)
+      )
+      const { body, headers } = HTTP.binary(new CloudEvent({ source: "s", type: "anything", data: 1 }))
+      const sent = yield* Effect.forkChild(
+        Effect.provideContext(post(body as string, headers as Record<string, string>), context)
+      )
+      yield* Deferred.await(begun)
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(ends, ["Failure"])
+      assert.strictEqual((yield* Fiber.join(sent))[0], 503)
     }))
 
   it.effect("a group that is undecided about an address is refused at the start", () =>
