@@ -45,6 +45,8 @@ export const workers = 3
 /** `lease`: milliseconds, 0 when time does not pass in this run */
 export const generate = (random: Prng, facts: ReadonlySet<Need>, lease: number, length: number): Array<Command> => {
   const timed = lease > 0
+  /** runs without groups and rerouting, and with few priorities: there the order of most jobs is told */
+  const plain = random.chance(0.4)
   let named = 0
   const someName = () => `j${random.int(Math.max(1, named))}`
   const millis = () => random.pick([1, 10, 100, Math.floor(lease / 3), lease, 2 * lease])
@@ -63,8 +65,8 @@ export const generate = (random: Prng, facts: ReadonlySet<Need>, lease: number, 
     // now and then a name that is there already
     name: facts.has("Unique") && named > 0 && random.chance(0.06) ? someName() : `j${named++}`,
     due: timed && facts.has("Delay") && random.chance(0.25) ? millis() : undefined,
-    priority: facts.has("Priority") && random.chance(0.3) ? random.pick([-1, 0, 1, 2]) : undefined,
-    group: facts.has("Groups") && random.chance(0.35) ? random.pick(["g", "h"]) : undefined,
+    priority: facts.has("Priority") && random.chance(plain ? 0.1 : 0.3) ? random.pick([-1, 0, 1, 2]) : undefined,
+    group: !plain && facts.has("Groups") && random.chance(0.35) ? random.pick(["g", "h"]) : undefined,
     unique: scopes.length > 0 && random.chance(0.25) ? uniqueness() : undefined,
     keepResult: facts.has("Results") && random.chance(0.3) ? (timed ? millis() : 3_600_000) : undefined
   })
@@ -95,7 +97,7 @@ export const generate = (random: Prng, facts: ReadonlySet<Need>, lease: number, 
       attempt: random.pick(["spent", "kept"]),
       place,
       error: undefined,
-      to: place === "back" && facts.has("Reroute") && random.chance(0.4) ? destination() : undefined
+      to: !plain && place === "back" && facts.has("Reroute") && random.chance(0.4) ? destination() : undefined
     }
   }
 
