@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
@@ -21,6 +22,7 @@ import * as Enqueue from "windlass/Enqueue"
 import { BackgroundTasks, TestClient } from "windlass/http"
 import * as Task from "windlass/Task"
 import { outsideOfTransactions } from "../../src/http/internal/context.ts"
+import { Pass } from "../../src/http/internal/pass.ts"
 import { onPostgres } from "../backends/postgres/here.ts"
 import { backend, client } from "../backends/postgres/server.ts"
 import { get, hearing, journal, raw, served } from "./support.ts"
@@ -195,6 +197,19 @@ describe("an enqueue that is part of the reply", () => {
       assert.strictEqual(response.status, 200)
       assert.strictEqual(yield* stored, 1)
     }).pipe(Effect.provide(MemoryBackend.layer)))
+
+  it.effect("waits no longer once all that waited are stored, so that none comes too late to be stored", () =>
+    Effect.gen(function*() {
+      const request = HttpServerRequest.fromWeb(new Request("http://test/"))
+      const pass = new Pass(request, {
+        policy: "continue",
+        onFailure: "drop",
+        isFailure: ({ status }) => status >= 400
+      })
+      assert.strictEqual(pass.phase, "handling")
+      yield* pass.returned(done)
+      assert.strictEqual(pass.phase, "waiting")
+    }))
 
   it.live("in a background task is done at once", () => {
     const { lines, note } = journal()

@@ -110,7 +110,10 @@ export class Pass {
   /** one after another, those that they add as well */
   private readonly store: Effect.Effect<void> = Effect.suspend(() => {
     const enqueue = this.deferred.shift()
-    return enqueue === undefined ? Effect.void : Effect.andThen(enqueue, this.store)
+    if (enqueue !== undefined) return Effect.andThen(enqueue, this.store)
+    // a fiber of the handler may enqueue between here and the reply: from now on that is done at once
+    this.phase = "waiting"
+    return Effect.void
   })
 
   /** the reply is decided: tasks of a request that failed stay or go as they say, else as the rules say */
