@@ -342,7 +342,14 @@ export interface Shape {
   /** the scope's end gives up the subscription; deliveries that were not settled stay leased until their lease ends */
   readonly subscribe: (
     queue: string,
-    options: { readonly worker: string }
+    options: {
+      readonly worker: string
+      /**
+       * a claim that returns nothing has looked at everything: for a worker that ends when nothing is left. An engine
+       * whose claims begin where the last one ended need not do that otherwise
+       */
+      readonly thorough?: boolean | undefined
+    }
   ) => Effect.Effect<Subscription, BackendError, Scope.Scope>
   /** a cheap question that only a working engine answers */
   readonly ping: Effect.Effect<void, BackendError>

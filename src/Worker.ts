@@ -63,8 +63,7 @@ export interface Settings {
   /** a call to the backend without an answer for so long counts as lost on the way; 20 seconds unless set */
   readonly callTimeout?: Duration.Input | undefined
   /**
-   * `drain`: ends when no claim finds anything more that is due. Postgres looks below where it claimed last once a second
-   * at least, not at every claim: a job that was stored while another was claimed may be left. `forever` unless set
+   * `drain`: ends when its queues have nothing left that is due. `forever` unless set
    */
   readonly mode?: "forever" | "drain" | undefined
   /**

@@ -3,6 +3,7 @@
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -11,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { Backend, type Item, type Subscription } from "windlass/Backend"
+import * as PostgresBackend from "windlass/backends/PostgresBackend"
 import * as Capability from "windlass/Capability"
 import * as Middleware from "windlass/Middleware"
 import * as TransactionalSettlement from "windlass/middleware/TransactionalSettlement"
@@ -18,7 +20,7 @@ import * as Task from "windlass/Task"
 import * as TaskGroup from "windlass/TaskGroup"
 import * as Worker from "windlass/Worker"
 import { onPostgres } from "./postgres/here.ts"
-import { backend } from "./postgres/server.ts"
+import { backend, client, dropped, freshSchema } from "./postgres/server.ts"
 
 const item = (id: string, options: Partial<Item> = {}): Item => ({
   envelope: { id, task: "T", version: 1, payload: "{}", headers: {}, origin: "user" },
@@ -63,6 +65,41 @@ onPostgres("transactional enqueue", () => {
       yield* publish("c")
       assert.deepStrictEqual(yield* waitingIds, ["a", "c"])
     }).pipe(Effect.scoped, Effect.provide(backend())))
+
+  it.live("who ends when nothing is left also finds what committed late, below what was claimed meanwhile", () =>
+    Effect.gen(function*() {
+      const schema = freshSchema()
+      yield* Layer.build(dropped(schema).pipe(Layer.provide(client())))
+      // two processes: nothing that one knows reaches the other but through the tables
+      const process = PostgresBackend.layer({ schema, notify: false }).pipe(Layer.provideMerge(client()))
+      const one = yield* Layer.build(process)
+      const other = yield* Layer.build(process)
+      const stored = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const early = yield* Effect.forkChild(
+        Effect.flatMap(PgClient.PgClient, (sql) =>
+          sql.withTransaction(
+            publish("early").pipe(
+              Effect.andThen(Deferred.succeed(stored, undefined)),
+              Effect.andThen(Deferred.await(go))
+            )
+          )).pipe(Effect.provide(other))
+      )
+      yield* Deferred.await(stored)
+      yield* Effect.provide(publish("late"), other)
+      const subscription = yield* Context.get(one, Backend).subscribe("q", { worker: "w", thorough: true })
+      const [late] = yield* subscription.take(10)
+      assert.strictEqual(late?.envelope.id, "late")
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.join(early)
+      const [, [found]] = yield* subscription.exchange([[late!.receipt, {
+        _tag: "Complete",
+        how: "succeeded",
+        exit: undefined,
+        reason: undefined
+      }]], 10)
+      assert.strictEqual(found?.envelope.id, "early")
+    }).pipe(Effect.scoped))
 
   it.live("a savepoint that is rolled back takes its enqueues with it, and leaves the others", () =>
     Effect.gen(function*() {

@@ -18,7 +18,7 @@ export const core = (engine: Engine): Shape => {
     declare: (queue) => Effect.asVoid(engine.queues.number(queue)),
     publish: (queue, items, options) =>
       Effect.suspend(() => engine.publish.publish(queue, items, options?.atomic === true)),
-    subscribe: (queue, { worker }) => Subscription.make(engine, queue, worker),
+    subscribe: (queue, { thorough, worker }) => Subscription.make(engine, queue, worker, thorough === true),
     ping: Effect.asVoid(calls.run("ping", ping))
   }
 }

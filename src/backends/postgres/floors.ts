@@ -23,10 +23,21 @@ export class Floors {
   private cost = 0
   private short = true
   private late = false
+  private began = false
 
   /** jobs with old positions appeared */
   expect(): void {
     this.late = true
+  }
+
+  /** whether the last claim may have left out what lies below where it began */
+  get leftOut(): boolean {
+    return this.began
+  }
+
+  /** the next claim looks everywhere */
+  everywhereNext(): void {
+    this.lookedAt = -Infinity
   }
 
   /** the floors for a claim that is made now */
@@ -44,6 +55,7 @@ export class Floors {
     to: number
   ) {
     this.short = short
+    this.began = used.size > 0
     if (used === everywhere) {
       this.lookedAt = to
       this.cost = to - from

@@ -56,7 +56,12 @@ class Looking {
 }
 
 export const make = Effect.fnUntraced(
-  function*(engine: Engine, name: string, worker: string): Effect.fn.Return<Subscription, BackendError, Scope.Scope> {
+  function*(
+    engine: Engine,
+    name: string,
+    worker: string,
+    thorough: boolean
+  ): Effect.fn.Return<Subscription, BackendError, Scope.Scope> {
     const { calls, exchange, hints, lease, limits, pace, wake } = engine
     const queue = yield* engine.queues.number(name)
     const session = yield* sessionOf(engine, worker)
@@ -79,6 +84,22 @@ export const make = Effect.fnUntraced(
       )
 
     const call = (operation: string, items: Items, asked: number): Effect.Effect<Answer, BackendError> =>
+      thorough ? Effect.flatMap(once(operation, items, asked), (answer) => lookAgain(answer, asked)) : once(
+        operation,
+        items,
+        asked
+      )
+
+    /** who ends when nothing is left is told so by a claim that looked everywhere */
+    const lookAgain = (answer: Answer, asked: number): Effect.Effect<Answer, BackendError> =>
+      asked < 1 || answer.deliveries.length > 0 || !looking.floors.leftOut
+        ? Effect.succeed(answer)
+        : Effect.suspend(() => {
+          looking.floors.everywhereNext()
+          return Effect.map(once("take", [], asked), (again) => ({ ...again, settled: answer.settled }))
+        })
+
+    const once = (operation: string, items: Items, asked: number): Effect.Effect<Answer, BackendError> =>
       Effect.suspend(() => {
         const max = Math.min(Math.floor(asked), limits.takeBatch)
         const late = wake.count(topicOf.late(queue))

@@ -107,7 +107,7 @@ export const make = (
 
     for (const [queue, concurrency] of settings.queues) {
       yield* backend.declare(queue)
-      const subscription = yield* backend.subscribe(queue, { worker: state.id })
+      const subscription = yield* backend.subscribe(queue, { worker: state.id, thorough: settings.drain })
       state.lanes.push({
         queue,
         concurrency,

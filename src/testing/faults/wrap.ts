@@ -59,10 +59,10 @@ export const wrap = (parts: Parts): Shape => {
     declare: (queue) => call("declare", { queue }, engine.declare(queue)),
     publish: (queue, items, options) =>
       call("publish", { queue, items, atomic: options?.atomic === true }, engine.publish(queue, items, options)),
-    subscribe: (queue, { worker }) =>
+    subscribe: (queue, options) =>
       Effect.map(
-        call("subscribe", { queue, worker }, engine.subscribe(queue, { worker })),
-        (inner) => subscription(parts, call, queue, worker, inner)
+        call("subscribe", { queue, worker: options.worker }, engine.subscribe(queue, options)),
+        (inner) => subscription(parts, call, queue, options.worker, inner)
       ),
     ping: call("ping", {}, engine.ping)
   }
