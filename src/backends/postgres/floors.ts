@@ -30,6 +30,11 @@ export class Floors {
     this.late = true
   }
 
+  /** whether jobs with old positions appeared and no claim has looked for them yet */
+  get pending(): boolean {
+    return this.late
+  }
+
   /** whether the last claim may have left out what lies below where it began */
   get leftOut(): boolean {
     return this.began

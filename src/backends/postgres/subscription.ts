@@ -113,6 +113,8 @@ export const make = Effect.fnUntraced(
           if (claim.max > 0) {
             looking.found(answer, max, now)
             looking.floors.claimed(claim.floors, answer.last, answer.deliveries.length < max, from, now)
+            // nobody will be woken for them again
+            if (looking.floors.pending) looking.more = true
             if (answer.deliveries.length > 0) pace.happened()
           }
           if (items.length > 0) tell(items, claim)
