@@ -35,10 +35,9 @@ export const contenders: ReadonlyArray<Contender> = [{
     const insert = `INSERT INTO ${s}.ready (queue, rank, id, payload)
       SELECT 1, 0, id, payload FROM unnest($1::text[], $2::text[]) AS x(id, payload)`
     const exchange = `WITH settled AS (DELETE FROM ${s}.active WHERE num = ANY ($1::int8[])),
-      taken AS (DELETE FROM ${s}.ready r USING (
-        SELECT rank, pos FROM ${s}.ready WHERE queue = 1 AND (rank, pos) > (0, $2::int8) ORDER BY rank, pos LIMIT ${size}
-        FOR UPDATE SKIP LOCKED) x WHERE r.queue = 1 AND r.rank = x.rank AND r.pos = x.pos
-        RETURNING r.pos, r.id, r.payload),
+      taken AS (DELETE FROM ${s}.ready WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM ${s}.ready WHERE queue = 1 AND rank = 0 AND pos > $2::int8 ORDER BY queue, rank, pos LIMIT ${size}
+        FOR UPDATE SKIP LOCKED)) RETURNING pos, id, payload),
       moved AS (INSERT INTO ${s}.active SELECT pos, id, payload, 1 FROM taken)
       SELECT pos::float8, payload FROM taken ORDER BY pos`
     const literal = (values: ReadonlyArray<string>) =>
