@@ -9,7 +9,7 @@ import { read } from "../support/source.ts"
 
 const page = read("docs/coming-from.md")
 const rows = page.split("\n").flatMap((line, index) => {
-  if (!line.startsWith("| ") || /^\| (?:---|there )/.test(line)) return []
+  if (!line.startsWith("| ") || /^\| (?:---|there |the question )/.test(line)) return []
   const cells = line.slice(1, -1).split(/(?<!\\)\|/).map((cell) => cell.trim())
   return [{
     line: index + 1,
