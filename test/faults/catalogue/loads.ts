@@ -150,4 +150,19 @@ const over: Fault = {
   })
 }
 
-export const loads: ReadonlyArray<Fault> = [over, pinned, sizes, slow]
+// ------------------------------------------------------------------------------------------------------- many processes
+
+const many: Fault = {
+  name: "no fault: 10,000 jobs through four processes",
+  engines: durable,
+  weight: 4,
+  why: "none",
+  run: Effect.fnUntraced(function*(world) {
+    for (const worker of ["one", "two", "three", "four"]) yield* world.child({ worker, concurrency })
+    yield* world.publish(jobs(10_000), {}, 500)
+    yield* world.drained
+    return nothing
+  })
+}
+
+export const loads: ReadonlyArray<Fault> = [over, pinned, sizes, slow, many]
