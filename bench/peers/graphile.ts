@@ -4,13 +4,13 @@
  */
 import { makeWorkerUtils, run, type WorkerUtilsOptions } from "graphile-worker"
 import { Logger } from "graphile-worker"
-import pg from "pg"
+import { Pool } from "pg"
 import { chunks, type Contender, type Payload, type Place, pool, type Queue } from "../contender.ts"
 
 const logger = new Logger(() => () => {})
 
 const open = (batched: boolean) => async (place: Place): Promise<Queue> => {
-  const pgPool = new pg.Pool({ connectionString: place.postgres, max: 10 })
+  const pgPool = new Pool({ connectionString: place.postgres, max: 10 })
   pgPool.on("error", () => {})
   const preset: WorkerUtilsOptions["preset"] = {
     worker: {
