@@ -79,8 +79,18 @@ export interface Item {
   readonly priority?: number | undefined
   /** `Unique` */
   readonly unique?: Uniqueness | undefined
-  /** `Groups`: jobs of one group run one at a time, in order (priority, then age); a scheduled head holds the others */
+  /**
+   * `Groups`: jobs of one group start in order (priority, then age), as many at a time as the group's limit says. A member
+   * keeps its place over retries, and one that is scheduled holds its slot when its turn has come: with a limit of one it
+   * holds all others
+   */
   readonly group?: string | undefined
+  /**
+   * `GroupLimit`: how many members of the group may run at once over all workers, from now on and for those that wait
+   * already: what the last stored job of the group said counts. A whole number from 1 to 2,147,483,647; 1 when absent. Means
+   * nothing without `group`. Kept with the job, for when it comes back to a group that nobody is in
+   */
+  readonly groupLimit?: number | undefined
   /** `Results`: keep what the job came to for so many milliseconds after its end */
   readonly keepResult?: number | undefined
 }

@@ -57,6 +57,17 @@ export class Groups extends Context.Service<Groups, {
 }>()("windlass/Capability/Groups") {}
 
 /**
+ * A group may have a limit above one: so many of its jobs run at once, over all workers, and start in order.
+ *
+ * @category capabilities
+ * @since 0.1.0
+ */
+export class GroupLimit extends Context.Service<GroupLimit, {
+  /** the highest limit that a group can have */
+  readonly max: number
+}>()("windlass/Capability/GroupLimit") {}
+
+/**
  * A batch is stored whole or not at all.
  *
  * @category capabilities
@@ -121,7 +132,7 @@ export class Results extends Context.Service<Results, {
 }>()("windlass/Capability/Results") {}
 
 /**
- * Where a job stands. `blocked`: ready, but another job of its group is before it.
+ * Where a job stands. `blocked`: ready, but its group lets no more run now, or others of it are before it.
  *
  * @category models
  * @since 0.1.0

@@ -293,15 +293,25 @@ export const uniqueBy: {
   })
 
 /**
- * Jobs of one group run one at a time, in order. Needs {@link Capability.Groups}.
+ * Jobs of one group (of a queue) run one at a time, in order: by priority, then by age. Needs {@link Capability.Groups}.
+ *
+ * With `limit` up to so many of them run at once, over all workers: they start in order, and may end in any. Needs
+ * {@link Capability.GroupLimit} too. The limit belongs to the group: what its last enqueue said counts, for the jobs that
+ * wait already as well, and an enqueue without a limit says 1. Raising it lets more start at once; lowering it stops nothing
+ * that runs. A job that waits for its retry, or for its time, keeps the slot that it has come up for. An enqueue that stores
+ * nothing changes nothing, and a limit that is no whole number from 1 to 2,147,483,647 fails with {@link InvalidEnqueue}.
  *
  * @category options
  * @since 0.1.0
  */
-export const group = (name: string) =>
-<A, E, R, When extends "now" | "later">(
-  self: Enqueue<A, E, R, When>
-): Enqueue<A, E, R | Capability.Groups, When> => set({ group: name })(self)
+export const group: {
+  (name: string, options: { readonly limit: number }): <A, E, R, When extends "now" | "later">(
+    self: Enqueue<A, E, R, When>
+  ) => Enqueue<A, E, R | Capability.Groups | Capability.GroupLimit, When>
+  (name: string): <A, E, R, When extends "now" | "later">(
+    self: Enqueue<A, E, R, When>
+  ) => Enqueue<A, E, R | Capability.Groups, When>
+} = (name: string, options?: { readonly limit: number }) => set({ group: name, groupLimit: options?.limit })
 
 /**
  * Headers to store with the job; later ones win over earlier ones of the same name.

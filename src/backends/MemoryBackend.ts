@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Backend, type Limits } from "../Backend.ts"
 import * as Capability from "../Capability.ts"
+import { maxGroupLimit } from "./internal/groupLimit.ts"
 import * as abilities from "./memory/abilities.ts"
 import { core } from "./memory/core.ts"
 import * as demand from "./memory/demand.ts"
@@ -65,7 +66,7 @@ export const defaults = {
  * @category models
  * @since 0.1.0
  */
-export type Services = Backend | Capability.AllButTransactional
+export type Services = Backend | Capability.AllButTransactional | Capability.GroupLimit
 
 /**
  * The engines that the memory backend can pose as.
@@ -84,7 +85,7 @@ export type Engines = keyof typeof profiles
  */
 export type As<Name extends Engines> = ServicesOf<(typeof profiles)[Name]["abilities"][number]>
 
-const rules: Rules = { priorities: demand.priorities }
+const rules: Rules = { priorities: demand.priorities, groupLimit: true }
 
 const make = (
   options: Options,
@@ -104,6 +105,7 @@ const make = (
       Context.add(Capability.Priority, posing.rules.priorities),
       Context.add(Capability.Unique, { scopes: ["started", "finished", "window"] }),
       Context.add(Capability.Groups, { ordered: true }),
+      Context.add(Capability.GroupLimit, { max: maxGroupLimit }),
       Context.add(Capability.AtomicBatch, { max: limits.publishBatch }),
       Context.add(Capability.ExactAttempts, {}),
       Context.add(Capability.Results, abilities.results(engine, clock)),

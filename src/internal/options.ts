@@ -11,6 +11,7 @@ export interface Options {
     readonly onConflict: "fail" | "existing"
   }
   readonly group?: string
+  readonly groupLimit?: number | undefined
   readonly headers?: Readonly<Record<string, string>>
   readonly id?: (payload: any, index: number) => string
   readonly queue?: string

@@ -10,7 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import * as Backend from "../Backend.ts"
-import { Inspect, Results } from "../Capability.ts"
+import { GroupLimit, Inspect, Results } from "../Capability.ts"
 import * as Enqueue from "../Enqueue.ts"
 import * as Job from "../Job.ts"
 import { isService } from "../Middleware.ts"
@@ -147,6 +147,11 @@ const makeItem = (
       `a delay of ${after} ms is longer than ${most} that ${backend.name} can keep: enqueue it later or use another backend`
     )
   }
+  const { group, groupLimit } = options
+  const badLimit = groupLimit === undefined ? undefined : wrongLimit(groupLimit, context, backend)
+  if (badLimit !== undefined) {
+    return invalid(task, "Option", `group "${group}" has a limit of ${groupLimit}, ${badLimit}`)
+  }
   return {
     envelope,
     due: options.due,
@@ -154,9 +159,24 @@ const makeItem = (
     unique: options.unique === undefined
       ? undefined
       : { key: `${task._tag}:${options.unique.key(input)}`, until: options.unique.until },
-    group: options.group,
+    group,
+    groupLimit,
     keepResult: options.keepResult
   }
+}
+
+/** what is wrong with the limit of a group, if anything; its capability is not there when the types were got round */
+const wrongLimit = (
+  limit: number,
+  context: Context.Context<never>,
+  backend: Backend.Shape
+): string | undefined => {
+  const ability = Context.getOrUndefined(context as Context.Context<GroupLimit>, GroupLimit)
+  if (ability === undefined && limit > 1) {
+    return `and ${backend.name} runs the jobs of a group one at a time: use a backend that has GroupLimit`
+  }
+  const max = ability?.max ?? 1
+  return Number.isInteger(limit) && limit >= 1 && limit <= max ? undefined : `not a whole number from 1 to ${max}`
 }
 
 type Next = (batch: Enqueue.Batch) => Effect.Effect<ReadonlyArray<Enqueue.Enqueued>, Enqueue.EnqueueError>

@@ -33,11 +33,17 @@ const backends: ReadonlyArray<{ readonly name: string; readonly layer: Layer.Lay
 
 for (const { layer, name } of backends) {
   describe(`conformance of ${name}`, () => {
-    const { apply, doNotApply } = Conformance.suite({ name, layer, clock: "test", lacks: ["Transactional"] }, it.live)
+    const lacks: ReadonlyArray<Conformance.Need> = name.startsWith("sqlite")
+      ? ["Transactional", "GroupLimit"]
+      : ["Transactional"]
+    const { apply, doNotApply } = Conformance.suite({ name, layer, clock: "test", lacks }, it.live)
 
     it(`${name}: all cases apply but those of Transactional`, () => {
-      assert.deepStrictEqual(doNotApply.map(({ id }) => id), ["transaction/rollback", "transaction/commit"])
-      assert.strictEqual(apply.length, Conformance.cases.length - 2)
+      assert.deepStrictEqual(
+        doNotApply,
+        Conformance.cases.filter(({ needs }) => needs.some((it) => lacks.includes(it)))
+      )
+      assert.strictEqual(apply.length + doNotApply.length, Conformance.cases.length)
       assert.isAtLeast(apply.length, 135)
     })
   })
@@ -220,6 +226,47 @@ const sabotages: ReadonlyArray<{
     caughtBy: ["groups/one-at-a-time", "groups/scheduled-head", "groups/many", "random/untimed"]
   },
   {
+    what: "limits of groups are ignored",
+    layer: brokenItems((item) => ({ ...item, groupLimit: undefined })),
+    caughtBy: [
+      "groups/limit-at-once",
+      "groups/limit-raised",
+      "groups/limit-refused",
+      "groups/limit-many",
+      "random/limited-untimed"
+    ]
+  },
+  {
+    what: "one more than the limit runs at once",
+    layer: brokenItems((item) => item.groupLimit === 3 ? { ...item, groupLimit: 4 } : item),
+    caughtBy: ["groups/limit-workers", "groups/limit-state", "groups/limit-many", "random/limited-untimed"]
+  },
+  {
+    what: "a limit once said is never lowered",
+    layer: Layer.suspend(() => {
+      const highest = new Map<string, number>()
+      return brokenItems((item) => {
+        if (item.group === undefined) return item
+        const groupLimit = Math.max(item.groupLimit ?? 1, highest.get(item.group) ?? 1)
+        highest.set(item.group, groupLimit)
+        return { ...item, groupLimit }
+      })
+    }),
+    caughtBy: ["groups/limit-lowered", "groups/limit-batch", "groups/limit-retry-limit", "random/limited-untimed"]
+  },
+  {
+    what: "a limit once said is never raised",
+    layer: Layer.suspend(() => {
+      const first = new Map<string, number>()
+      return brokenItems((item) => {
+        if (item.group === undefined) return item
+        if (!first.has(item.group)) first.set(item.group, item.groupLimit ?? 1)
+        return { ...item, groupLimit: first.get(item.group) }
+      })
+    }),
+    caughtBy: ["groups/limit-raised", "groups/limit-raised-wakes", "groups/limit-state", "random/limited-untimed"]
+  },
+  {
     what: "PROC-42 unique keys are ignored",
     layer: brokenItems((item) => ({ ...item, unique: undefined })),
     caughtBy: ["unique/finished", "unique/started", "unique/window", "atomic/clash", "random/untimed"]
@@ -352,7 +399,7 @@ describe("the conformance kit", () => {
       )
       assert.deepStrictEqual(
         doNotApply.filter(({ needs }) => !needs.includes("Transactional")).map(({ id }) => id),
-        ["delay/exact", "lease/exact", "random/timed"]
+        ["delay/exact", "lease/exact", "random/timed", "random/limited-timed"]
       )
     }))
 

@@ -60,6 +60,7 @@ const facts = (context: Context.Context<Backend>) => {
     priority: ask(Capability.Priority, ({ max, min }) => ({ min, max })),
     unique: ask(Capability.Unique, ({ scopes }) => [...scopes].sort()),
     groups: ask(Capability.Groups, ({ ordered }) => ordered),
+    groupLimit: ask(Capability.GroupLimit, ({ max }) => max),
     batch: ask(Capability.AtomicBatch, ({ max }) => max)
   }
 }
@@ -105,6 +106,13 @@ const probes = (limits: Limits, priority: { readonly min: number; readonly max: 
     "half a surrogate pair in a payload": { envelope: { payload: "\"\ud800\"" } },
     "a whole surrogate pair": { envelope: { payload: "\"\ud83d\ude00\"" } },
     "NUL in a group": { group: "a\0b" },
+    "a group with a limit of one": { group: "one", groupLimit: 1 },
+    "a group with a limit of two": { group: "two", groupLimit: 2 },
+    "a group with a limit of none": { group: "none", groupLimit: 0 },
+    "a group with half a limit": { group: "half", groupLimit: 2.5 },
+    "a group with a limit that is no number": { group: "nan", groupLimit: Number.NaN },
+    "a group with the highest limit": { group: "highest", groupLimit: 2 ** 31 - 1 },
+    "a group with a higher one": { group: "higher", groupLimit: 2 ** 31 },
     "NUL in a key": { unique: { key: "a\0b", until: "finished" } },
     "NUL in a header": { envelope: { headers: { a: "\0" } } },
     "a group of 2,000 characters": { group: "g".repeat(2_000) },
@@ -286,7 +294,7 @@ describe("memory posing as another engine", () => {
     Effect.gen(function*() {
       const clock = yield* TestClock.testClockWith(Effect.succeed)
       const engine = new Engine({ lease: 30_000, keepFailures: 0, keepSuccesses: 0 })
-      const rules = { priorities: { min: 0, max: 0 }, granularityMillis: 1_000 }
+      const rules = { priorities: { min: 0, max: 0 }, groupLimit: false, granularityMillis: 1_000 }
       const backend = core(engine, clock, "coarse", { ...MemoryBackend.defaults.limits }, rules)
       const subscription = yield* backend.subscribe("q", { worker: "w" })
       const due = (millis: number) => TestClock.setTime(millis).pipe(Effect.andThen(subscription.take(10)))

@@ -31,7 +31,8 @@ const lacking = [
   "Leader",
   "Cursor",
   "DeadLetter",
-  "Reroute"
+  "Reroute",
+  "GroupLimit"
 ] as const satisfies ReadonlyArray<Conformance.Need>
 
 const timing = { clock: "live", unit: 300, slack: 1_300, scale: 4 } as const

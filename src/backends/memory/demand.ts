@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { BackendError, type Destination, type Envelope, type Item, type Limits } from "../../Backend.ts"
+import { anyGroupLimit, badGroupLimit } from "../internal/groupLimit.ts"
 import type { Rules } from "./profiles.ts"
 
 export const priorities = { min: -32_768, max: 32_767 } as const
@@ -91,7 +92,7 @@ const refuse = (backend: string, operation: string, message: string): BackendErr
 export const refused = (
   backend: string,
   limits: Limits,
-  { lastTime, priorities, texts }: Rules,
+  { groupLimit, lastTime, priorities, texts }: Rules,
   queue: string,
   items: ReadonlyArray<Item>,
   now: number
@@ -140,6 +141,8 @@ export const refused = (
           `${priorities.max}`
       )
     }
+    const limit = groupLimit ? badGroupLimit(item) : anyGroupLimit(backend, item)
+    if (limit !== undefined) return refuse(backend, "publish", `${job} has ${limit}`)
     if (keepResult !== undefined && Number.isNaN(keepResult)) {
       return refuse(backend, "publish", `${job} asks to keep its result for ${keepResult} ms, which is no duration`)
     }

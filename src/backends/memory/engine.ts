@@ -154,7 +154,7 @@ export class Engine {
     job.position = 0
     job.owner = undefined
     job.claimedAt = undefined
-    if (job.group !== undefined) job.group = queue.group(job.group.name)
+    if (job.group !== undefined) job.group = queue.group(job.group.name, job.groupLimit)
     // its key was freed when it died: it takes it again unless another has it
     if (job.unique !== undefined && typeof job.unique.until !== "object" && !this.keys.holder(queue, job.unique)) {
       this.keys.take(queue, job.unique, job.id, now)
@@ -221,14 +221,17 @@ export class Engine {
   }
 
   private store(queue: JobQueue, item: Item, now: number): void {
-    const { due, envelope, group, unique } = item
+    const { due, envelope, groupLimit = 1, unique } = item
     const time = due === undefined ? undefined : due._tag === "At" ? due.time : now + due.millis
     const before = this.jobs.get(envelope.id)
     if (before !== undefined) this.forget(before)
+    const group = item.group === undefined ? undefined : queue.group(item.group, groupLimit)
+    // of those that wait already too: they are served when the job enters
+    if (group !== undefined) group.limit = groupLimit
     const job = new Job(
       queue,
       item,
-      group === undefined ? undefined : queue.group(group),
+      group,
       now,
       time !== undefined && time > now ? time : undefined
     )
@@ -255,7 +258,8 @@ export class Engine {
     job.claimedAt = undefined
     if (settlement.to !== undefined) this.reroute(job, settlement.to, now)
     const { queue } = job
-    if (settlement.place === "back") {
+    // a member of a group keeps its place in the group, whatever it is told
+    if (settlement.place === "back" || job.group !== undefined) {
       queue.enter(job, now + settlement.after, now)
     } else if (settlement.after > 0) {
       job.toFront = true
@@ -276,7 +280,7 @@ export class Engine {
     const name = to.group === undefined ? group?.name : to.group ?? undefined
     if (target === queue && name === group?.name) return
     job.queue = target
-    job.group = name === undefined ? undefined : target.group(name)
+    job.group = name === undefined ? undefined : target.group(name, job.groupLimit)
     job.position = 0
     target.used = true
     if (group !== undefined) queue.refresh(group)
@@ -296,7 +300,8 @@ export class Engine {
       job.lostFrom = { worker, claimedAt: job.claimedAt! }
       job.owner = undefined
       job.claimedAt = undefined
-      jobs.push(job)
+      if (job.group === undefined) jobs.push(job)
+      else queue.enter(job, undefined, now)
       job = queue.leases.first
     }
     queue.enterFront(jobs)

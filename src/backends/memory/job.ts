@@ -34,6 +34,8 @@ export class Job implements Link<Job> {
   queue: JobQueue
   priority: number
   readonly unique: Uniqueness | undefined
+  /** of a group that nobody is in when the job comes to it */
+  readonly groupLimit: number
   readonly keepResult: number | undefined
   readonly enqueuedAt: number
   readonly scheduledFor: number | undefined
@@ -72,6 +74,7 @@ export class Job implements Link<Job> {
     this.priority = item.priority ?? 0
     this.unique = item.unique
     this.group = group
+    this.groupLimit = item.groupLimit ?? 1
     this.keepResult = item.keepResult
     this.enqueuedAt = now
     this.scheduledFor = due
@@ -116,7 +119,7 @@ export const delivery = (job: Job): Delivery => ({
 })
 
 export const stateOf = (job: Job): State =>
-  job.phase === "ready" && job.group !== undefined && job.group.turn !== job ? "blocked" : job.phase
+  job.phase === "ready" && job.group !== undefined && !job.group.hasTurn(job) ? "blocked" : job.phase
 
 export const record = (job: Job): JobRecord => ({
   envelope: copy(job.envelope),

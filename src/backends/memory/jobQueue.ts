@@ -6,7 +6,7 @@
  */
 import type * as Latch from "effect/Latch"
 import { Chain } from "./chain.ts"
-import * as Group from "./group.ts"
+import { Group } from "./group.ts"
 import { Heap } from "./heap.ts"
 import type { Job, Owner } from "./job.ts"
 import type { Hold } from "./keys.ts"
@@ -40,7 +40,7 @@ export class JobQueue {
   readonly dead = new Map<string, Job>()
   readonly keys = new Map<string, Hold>()
   readonly waiters = new Set<Waiter>()
-  private readonly groups = new Map<string, Group.Group>()
+  private readonly groups = new Map<string, Group>()
   private readonly settings: Settings
   private readonly outbox: Outbox
   private front = 0
@@ -61,9 +61,10 @@ export class JobQueue {
     return this.settings.keepSuccesses > 0
   }
 
-  group(name: string): Group.Group {
+  /** `limit`: of a group that nobody is in yet */
+  group(name: string, limit: number): Group {
     let group = this.groups.get(name)
-    if (group === undefined) this.groups.set(name, group = Group.make(name))
+    if (group === undefined) this.groups.set(name, group = new Group(name, limit))
     return group
   }
 
@@ -81,35 +82,31 @@ export class JobQueue {
       if (job.group === undefined) this.ready.add(job)
     }
     if (job.group !== undefined) {
-      job.group.waiting.add(job)
+      if (job.group.add(job) && job.phase === "ready") this.ready.add(job)
       this.refresh(job.group)
     }
   }
 
-  /** puts jobs before all others of their priority, in the order given */
+  /** puts jobs that are in no group before all others of their priority, in the order given */
   enterFront(jobs: ReadonlyArray<Job>): void {
     for (let i = jobs.length - 1; i >= 0; i--) {
       const job = jobs[i]!
       job.position = --this.front
       job.phase = "ready"
       this.readyCount++
-      if (job.group === undefined) {
-        this.ready.add(job)
-      } else {
-        job.group.waiting.add(job)
-        this.refresh(job.group)
-      }
+      this.ready.add(job)
     }
   }
 
   /** takes a waiting job out; its group is not served before `refresh` */
   leaveWaiting(job: Job): void {
+    const { group } = job
     if (job.phase === "scheduled") this.scheduled.remove(job)
     else {
       this.readyCount--
-      if (job.group === undefined) this.ready.remove(job)
+      if (group === undefined || group.hasTurn(job)) this.ready.remove(job)
     }
-    if (job.group !== undefined) job.group.waiting.remove(job)
+    group?.remove(job)
   }
 
   /** moves what is due among the ready */
@@ -119,13 +116,10 @@ export class JobQueue {
     const toFront: Array<Job> = []
     while (first !== undefined && first.time <= now) {
       this.scheduled.pop()
-      if (first.group !== undefined) first.group.waiting.remove(first)
-      if (first.toFront) {
-        first.toFront = false
-        toFront.push(first)
-      } else {
-        this.enter(first, undefined, now)
-      }
+      first.group?.remove(first)
+      if (first.toFront) toFront.push(first)
+      else this.enter(first, undefined, now)
+      first.toFront = false
       first = this.scheduled.first()
     }
     this.enterFront(toFront)
@@ -139,9 +133,8 @@ export class JobQueue {
     this.activeCount++
     const { group } = job
     if (group !== undefined) {
-      group.waiting.remove(job)
-      group.turn = undefined
-      group.active = job
+      group.remove(job)
+      group.running++
     }
     job.phase = "active"
     job.owner = owner
@@ -162,18 +155,19 @@ export class JobQueue {
     this.activeCount--
     // at once: the same receipt may stand in the batch a second time
     job.phase = "ready"
-    if (job.group !== undefined) job.group.active = undefined
+    if (job.group !== undefined) job.group.running--
   }
 
-  /** puts the one of the group whose turn it is among the ready, and takes back the one whose turn it was */
-  refresh(group: Group.Group): void {
-    const next = Group.next(group)
-    if (group.turn !== next) {
-      if (group.turn !== undefined) this.ready.remove(group.turn)
-      group.turn = next
-      if (next !== undefined) this.ready.add(next)
+  /** puts those of the group whose turn it is among the ready, and takes back those whose turn it was */
+  refresh(group: Group): void {
+    let job: Job | undefined
+    while ((job = group.demoted()) !== undefined) {
+      if (job.phase === "ready") this.ready.remove(job)
     }
-    if (next === undefined && Group.isEmpty(group)) this.groups.delete(group.name)
+    while ((job = group.promoted()) !== undefined) {
+      if (job.phase === "ready") this.ready.add(job)
+    }
+    if (group.isEmpty) this.groups.delete(group.name)
   }
 
   /** when a claim may find something: a time that has passed when it may now */

@@ -13,6 +13,8 @@ export interface Rules {
   /** of the engine: strict when absent */
   readonly fence?: "weak" | undefined
   readonly priorities: { readonly min: number; readonly max: number }
+  /** whether a group may have a limit above one */
+  readonly groupLimit: boolean
   /** times are rounded up to so many milliseconds; kept as they are when absent */
   readonly granularityMillis?: number | undefined
   /** the last time that it can keep, in milliseconds since the epoch; any when absent */
@@ -32,6 +34,7 @@ const keys = {
   Priority: Capability.Priority,
   Unique: Capability.Unique,
   Groups: Capability.Groups,
+  GroupLimit: Capability.GroupLimit,
   AtomicBatch: Capability.AtomicBatch,
   ExactAttempts: Capability.ExactAttempts,
   Results: Capability.Results,
@@ -96,7 +99,7 @@ export const profiles = {
   sqlite: {
     limits,
     abilities: all,
-    rules: { priorities: { min: -32_768, max: 32_767 }, granularityMillis: 1, lastTime }
+    rules: { priorities: { min: -32_768, max: 32_767 }, groupLimit: false, granularityMillis: 1, lastTime }
   },
   /** less `Transactional`: a transaction of a database that is not there cannot be joined */
   postgres: {
@@ -104,6 +107,7 @@ export const profiles = {
     abilities: all,
     rules: {
       priorities: { min: -32_767, max: 32_767 },
+      groupLimit: false,
       granularityMillis: 1,
       lastTime,
       texts: { wellFormed: true, longestName: 2_000 }
@@ -112,18 +116,18 @@ export const profiles = {
   redis: {
     limits: { ...limits, publishBatch: 1_000, takeBatch: 1_000, settleBatch: 1_000 },
     abilities: all,
-    rules: { priorities: { min: -32_768, max: 32_767 }, granularityMillis: 1, lastTime }
+    rules: { priorities: { min: -32_768, max: 32_767 }, groupLimit: false, granularityMillis: 1, lastTime }
   },
   /** standard queues */
   sqs: {
     limits: ofSqs,
     abilities: ["Delay"],
-    rules: { fence: "weak", priorities: { min: 0, max: 0 }, granularityMillis: 1_000, lastTime }
+    rules: { fence: "weak", priorities: { min: 0, max: 0 }, groupLimit: false, granularityMillis: 1_000, lastTime }
   },
   "sqs-fifo": {
     limits: { ...ofSqs, delayMillis: 0 },
     abilities: ["Groups"],
-    rules: { fence: "weak", priorities: { min: 0, max: 0 }, granularityMillis: 1_000, lastTime }
+    rules: { fence: "weak", priorities: { min: 0, max: 0 }, groupLimit: false, granularityMillis: 1_000, lastTime }
   }
 } as const satisfies Record<string, Profile>
 
@@ -134,7 +138,7 @@ export type ServicesOf<A extends Ability> = Backend | Context.Service.Identifier
 export const only = <const A extends Ability>(
   abilities: ReadonlyArray<A>,
   backend: Context.Key<Backend, Backend["Service"]>,
-  context: Context.Context<Backend | Capability.AllButTransactional>
+  context: Context.Context<Backend | Capability.AllButTransactional | Capability.GroupLimit>
 ): Context.Context<ServicesOf<A>> =>
   Context.pick(backend, ...abilities.map((name): Context.Key<any, any> => keys[name]))(
     context

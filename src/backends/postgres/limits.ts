@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { BackendError, Destination, Envelope, Item, Limits } from "../../Backend.ts"
+import { anyGroupLimit } from "../internal/groupLimit.ts"
 import { refusal } from "./errors.ts"
 import { isStorable } from "./params.ts"
 
@@ -45,7 +46,8 @@ export const publishRefused = (
         `several batches`
     )
   }
-  for (const { due, envelope, group, keepResult, priority, unique } of items) {
+  for (const item of items) {
+    const { due, envelope, group, keepResult, priority, unique } = item
     const job = `job ${envelope.id} of task ${envelope.task}`
     const name = (what: string, text: string) =>
       !isStorable(text) || text.length > longestName
@@ -83,6 +85,8 @@ export const publishRefused = (
         `${job} has priority ${priority}, ${backend} takes whole numbers from ${priorities.min} to ${priorities.max}`
       )
     }
+    const limit = anyGroupLimit(backend, item)
+    if (limit !== undefined) return refuse(`${job} has ${limit}`)
     if (keepResult !== undefined && Number.isNaN(keepResult)) {
       return refuse(`${job} asks to keep its result for ${keepResult} ms, which is no duration`)
     }

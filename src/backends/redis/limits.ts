@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer"
 import type { BackendError, Destination, Envelope, Item, Limits } from "../../Backend.ts"
+import { badGroupLimit } from "../internal/groupLimit.ts"
 import { refusal } from "./errors.ts"
 
 export const priorities = { min: -32_768, max: 32_767 } as const
@@ -41,7 +42,8 @@ export const publishRefused = (
         `several batches`
     )
   }
-  for (const { due, envelope, keepResult, priority, unique } of items) {
+  for (const item of items) {
+    const { due, envelope, keepResult, priority, unique } = item
     const job = `job ${envelope.id} of task ${envelope.task}`
     if (!fits(envelope, limits.payloadBytes)) {
       return refuse(
@@ -67,6 +69,8 @@ export const publishRefused = (
         `${job} has priority ${priority}, ${backend} takes whole numbers from ${priorities.min} to ${priorities.max}`
       )
     }
+    const limit = badGroupLimit(item)
+    if (limit !== undefined) return refuse(`${job} has ${limit}`)
     if (keepResult !== undefined && Number.isNaN(keepResult)) {
       return refuse(`${job} asks to keep its result for ${keepResult} ms, which is no duration`)
     }

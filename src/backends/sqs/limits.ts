@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer"
 import type { BackendError, Envelope, Item, Limits } from "../../Backend.ts"
+import { anyGroupLimit } from "../internal/groupLimit.ts"
 import { refusal } from "./errors.ts"
 
 /** messages of one receive, entries of one batch */
@@ -51,7 +52,8 @@ export const publishRefused = (
         `several batches`
     )
   }
-  for (const { due, envelope } of items) {
+  for (const item of items) {
+    const { due, envelope } = item
     const job = `job ${envelope.id} of task ${envelope.task}`
     const bytes = bytesOf(envelope)
     if (bytes > limits.payloadBytes) {
@@ -60,6 +62,8 @@ export const publishRefused = (
           `reference to it`
       )
     }
+    const limit = anyGroupLimit(backend, item)
+    if (limit !== undefined) return refuse(`${job} has ${limit}`)
     if (due !== undefined) {
       const delay = due._tag === "After" ? due.millis : due.time - now
       // negated, so that NaN is refused too

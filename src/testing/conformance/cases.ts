@@ -9,6 +9,8 @@ import { cursor } from "./cases/cursor.ts"
 import { deadLetter } from "./cases/deadLetter.ts"
 import { delay } from "./cases/delay.ts"
 import { fence } from "./cases/fence.ts"
+import { groupLimit } from "./cases/groupLimit.ts"
+import { groupMoves } from "./cases/groupMoves.ts"
 import { groups } from "./cases/groups.ts"
 import { inspect } from "./cases/inspect.ts"
 import { leader } from "./cases/leader.ts"
@@ -33,6 +35,8 @@ export const all: ReadonlyArray<Case> = [
   ...waiting,
   ...unique,
   ...groups,
+  ...groupLimit,
+  ...groupMoves,
   ...cancel,
   ...results,
   ...inspect,

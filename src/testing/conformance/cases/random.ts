@@ -15,7 +15,7 @@ import { leaseMillis, stage } from "../stage.ts"
 /** how many runs of a shorter sequence a failure may cost */
 const shrinking = 400
 
-const runs = Effect.fnUntraced(function*(length: number, timed: boolean) {
+const runs = Effect.fnUntraced(function*(length: number, timed: boolean, limited = false) {
   const { facts, fresh, scale, seed } = yield* Harness
   const s = yield* stage
   const lease = leaseMillis(yield* s.subscribe("w"))
@@ -28,7 +28,7 @@ const runs = Effect.fnUntraced(function*(length: number, timed: boolean) {
   })
   const count = Math.max(10, Math.floor(150 / scale))
   for (let n = 0; n < count; n++) {
-    const commands = generate(prng(seed + n), facts, timed ? lease : 0, length)
+    const commands = generate(prng(seed + n), facts, timed ? lease : 0, length, limited)
     const outcome = yield* one(commands)
     if (outcome === undefined) continue
     const shortest = yield* shrink(
@@ -65,5 +65,25 @@ export const random = [
     "ExactAttempts"
   ], function*() {
     yield* runs(40, false)
-  })
+  }),
+
+  make(
+    "random/limited-timed",
+    ["PROC-40", "PROC-41"],
+    "random runs with time, leases and groups with limits agree with the model",
+    ["StrictFence", "TimedLease", "ExactTime", "ExactAttempts", "Groups", "GroupLimit"],
+    function*() {
+      yield* runs(60, true, true)
+    }
+  ),
+
+  make(
+    "random/limited-untimed",
+    ["PROC-40"],
+    "random runs in which no time passes, with groups with limits, agree with the model",
+    ["StrictFence", "ExactAttempts", "Groups", "GroupLimit"],
+    function*() {
+      yield* runs(40, false, true)
+    }
+  )
 ]

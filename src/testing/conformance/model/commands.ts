@@ -14,6 +14,7 @@ export interface NewJob {
   readonly due: number | undefined
   readonly priority: number | undefined
   readonly group: string | undefined
+  readonly groupLimit: number | undefined
   readonly unique: Uniqueness | undefined
   readonly keepResult: number | undefined
 }
@@ -42,11 +43,19 @@ export type Command =
 
 export const workers = 3
 
-/** `lease`: milliseconds, 0 when time does not pass in this run */
-export const generate = (random: Prng, facts: ReadonlySet<Need>, lease: number, length: number): Array<Command> => {
+/**
+ * `lease`: milliseconds, 0 when time does not pass in this run. `limited`: most jobs are in a group, with all sorts of limits
+ */
+export const generate = (
+  random: Prng,
+  facts: ReadonlySet<Need>,
+  lease: number,
+  length: number,
+  limited: boolean
+): Array<Command> => {
   const timed = lease > 0
   /** runs without groups and rerouting, and with few priorities: there the order of most jobs is told */
-  const plain = random.chance(0.4)
+  const plain = !limited && random.chance(0.4)
   let named = 0
   const someName = () => `j${random.int(Math.max(1, named))}`
   const millis = () => random.pick([1, 10, 100, Math.floor(lease / 3), lease, 2 * lease])
@@ -61,12 +70,17 @@ export const generate = (random: Prng, facts: ReadonlySet<Need>, lease: number, 
     return { key: random.pick(["k", "l"]), until: typeof until === "object" && timed ? { millis: millis() } : until }
   }
 
+  const inGroup = (): Pick<NewJob, "group" | "groupLimit"> =>
+    !plain && facts.has("Groups") && random.chance(limited ? 0.7 : 0.35)
+      ? { group: random.pick(["g", "h"]), groupLimit: limited ? random.pick([undefined, 1, 2, 2, 3, 4]) : undefined }
+      : { group: undefined, groupLimit: undefined }
+
   const newJob = (): NewJob => ({
     // now and then a name that is there already
     name: facts.has("Unique") && named > 0 && random.chance(0.06) ? someName() : `j${named++}`,
     due: timed && facts.has("Delay") && random.chance(0.25) ? millis() : undefined,
     priority: facts.has("Priority") && random.chance(plain ? 0.1 : 0.3) ? random.pick([-1, 0, 1, 2]) : undefined,
-    group: !plain && facts.has("Groups") && random.chance(0.35) ? random.pick(["g", "h"]) : undefined,
+    ...inGroup(),
     unique: scopes.length > 0 && random.chance(0.25) ? uniqueness() : undefined,
     keepResult: facts.has("Results") && random.chance(0.3) ? (timed ? millis() : 3_600_000) : undefined
   })

@@ -14,6 +14,8 @@ import { Keys } from "./keys.ts"
 export class Model {
   readonly jobs = new Map<string, ModelJob>()
   private keys = new Keys()
+  /** of the groups that somebody is in */
+  private limits = new Map<string, number>()
   private readonly lease: number
   private steps = 0
   /** name of the job of every hand-out so far */
@@ -36,11 +38,13 @@ export class Model {
     if (atomic) {
       const before = new Map(this.jobs)
       const keys = this.keys.copy()
+      const limits = new Map(this.limits)
       const answers = jobs.map((job) => this.publishOne(job))
       if (answers.every(({ _tag }) => _tag === "Stored")) return answers
       this.jobs.clear()
       for (const [name, job] of before) this.jobs.set(name, job)
       this.keys = keys
+      this.limits = limits
       return answers.map((answer) => answer._tag === "Stored" ? { _tag: "Skipped" } : answer)
     }
     return jobs.map((job) => this.publishOne(job))
@@ -53,6 +57,7 @@ export class Model {
       if (existing !== undefined) return { _tag: "Duplicate", existing }
     }
     this.jobs.set(job.name, makeJob(job, ++this.steps, this.now))
+    if (job.group !== undefined) this.limits.set(job.group, job.groupLimit ?? 1)
     return { _tag: "Stored" }
   }
 
@@ -81,13 +86,25 @@ export class Model {
     return a.priority !== b.priority ? a.priority > b.priority : a.age < b.age
   }
 
+  /** those of the group that run or wait */
+  members(group: string): ReadonlyArray<ModelJob> {
+    return Array.from(this.jobs.values()).filter((job) =>
+      job.group === group && (job.phase === "active" || job.phase === "waiting")
+    )
+  }
+
+  /** whether the slots of its group are taken by those that run and those that wait before it, due or not */
   isBlocked(job: ModelJob): boolean {
     if (job.group === undefined) return false
-    for (const other of this.jobs.values()) {
-      if (other === job || other.group !== job.group) continue
-      if (other.phase === "active" || (other.phase === "waiting" && this.heads(other, job))) return true
-    }
-    return false
+    const taken = this.members(job.group).filter((other) =>
+      other !== job && (other.phase === "active" || this.heads(other, job))
+    )
+    return taken.length >= this.limits.get(job.group)!
+  }
+
+  /** a group that nobody is in is forgotten, with its limit */
+  private left(group: string | undefined): void {
+    if (group !== undefined && this.members(group).length === 0) this.limits.delete(group)
   }
 
   private claimable(): Array<ModelJob> {
@@ -99,6 +116,7 @@ export class Model {
 
   private mustPrecede(a: ModelJob, b: ModelJob): boolean {
     if (a.priority !== b.priority) return a.priority > b.priority
+    if (a.group !== undefined && a.group === b.group) return this.heads(a, b)
     if (a.group !== undefined || b.group !== undefined) return false
     if (a.place.at === "loose" || b.place.at === "loose") return false
     if (a.place.at !== b.place.at) return a.place.at === "front"
@@ -203,8 +221,11 @@ export class Model {
       const { after, attempt, place, to, why } = settlement
       if (to?.priority !== undefined) job.priority = to.priority
       if (to?.group !== undefined && (to.group ?? undefined) !== job.group) {
+        const { group } = job
         job.group = to.group ?? undefined
         job.age = this.steps
+        this.left(group)
+        if (job.group !== undefined && !this.limits.has(job.group)) this.limits.set(job.group, job.new.groupLimit ?? 1)
       }
       if (attempt === "spent") job.spent++
       if (why === "failed") job.failed = true
@@ -228,6 +249,7 @@ export class Model {
     job.phase = result.state === "dead" ? "dead" : "ended"
     job.result = result
     job.resultUntil = job.new.keepResult === undefined ? 0 : this.now + job.new.keepResult
+    this.left(job.group)
     this.keys.free(job.new.unique, job.name, "started")
     this.keys.free(job.new.unique, job.name, "finished")
   }

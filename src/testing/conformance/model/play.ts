@@ -134,11 +134,12 @@ class Play {
     }
   }
 
-  private item({ due, group, keepResult, name, priority, unique }: NewJob): Item {
+  private item({ due, group, groupLimit, keepResult, name, priority, unique }: NewJob): Item {
     return this.s.item(name, {
       due: due === undefined ? undefined : { _tag: "After", millis: due },
       priority,
       group,
+      groupLimit,
       unique,
       keepResult
     })
@@ -152,15 +153,23 @@ class Play {
   private settlements(items: ReadonlyArray<readonly [Ago, Settlement]>) {
     const seen = new Set<number>()
     let joined = false
-    return items.flatMap(([ago, settlement]) => {
+    // which of two settlements in one batch wins is up to the engine
+    const settled = items.flatMap(([ago, settlement]) => {
       const handout = this.handout(ago)
-      // which of two settlements in one batch wins is up to the engine, and which of two that join a group is the older
       if (handout === undefined || seen.has(handout)) return []
       seen.add(handout)
-      const joins = settlement._tag === "Retry" && settlement.to?.group !== undefined
-      const asked = joins && joined ? { ...settlement, to: undefined } : settlement
-      joined ||= joins
-      return [[handout, this.receipts[handout]!, asked] as const]
+      return [[handout, this.receipts[handout]!, settlement] as const]
+    })
+    const groups = settled.map(([handout]) => this.model.owner(handout)?.group)
+    return settled.map(([handout, receipt, settlement], i) => {
+      if (settlement._tag !== "Retry" || settlement.to?.group === undefined) {
+        return [handout, receipt, settlement] as const
+      }
+      // so is which of two that join a group is the older, and whether the last of a group leaves before one comes
+      const { group } = settlement.to
+      const unsaid = joined || groups.some((other, j) => j !== i && other !== undefined && other === group)
+      joined = true
+      return [handout, receipt, unsaid ? { ...settlement, to: undefined } : settlement] as const
     })
   }
 
