@@ -12,7 +12,8 @@ import * as Redacted from "effect/Redacted"
 import { Backend, type BackendError, type Item, type Settlement } from "windlass/Backend"
 import * as PostgresBackend from "windlass/backends/PostgresBackend"
 import * as Capability from "windlass/Capability"
-import { migrations } from "../../src/backends/postgres/migrate.ts"
+import { migrate, type Migration, migrations } from "../../src/backends/postgres/migrate.ts"
+import * as Names from "../../src/backends/postgres/names.ts"
 import { freePort } from "../support/services.ts"
 import { onPostgres } from "./postgres/here.ts"
 import { backend, client, dropped, freshSchema, postgres } from "./postgres/server.ts"
@@ -65,6 +66,22 @@ const as = (name: string): Partial<PgClient.PgPoolConfig> => {
   return { url: Redacted.make(url.href) }
 }
 
+/** as a windlass with other migrations opens the schema */
+const openWith = (schema: string, migrations: ReadonlyArray<Migration>, migrating = true) =>
+  migrate({
+    name: "postgres",
+    names: Names.make(schema, ""),
+    migrate: migrating,
+    config: { url: Redacted.make(postgres.url) },
+    migrations
+  })
+
+/** a version that is not written yet: it adds a table and counts those who make it */
+const next: Migration = {
+  release: "0.2.0",
+  statements: ["CREATE TABLE {extra} (num int4)", "INSERT INTO {extra} VALUES (1)"]
+}
+
 onPostgres("the schema", () => {
   it.live("ten processes that start at once make one schema, and all of them work", () => {
     const schema = freshSchema()
@@ -92,12 +109,57 @@ onPostgres("the schema", () => {
     const schema = freshSchema()
     return Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
-      yield* sql`INSERT INTO ${sql(schema)}.migration VALUES (99, now())`
+      yield* sql`INSERT INTO ${sql(schema)}.migration VALUES (99, now(), '9.0.0')`
       const error = yield* refused({ schema })
       assert.include(error.message, `the schema "${schema}" has version 99`)
       assert.include(error.message, "upgrade windlass")
       assert.isFalse(error.retryable)
       assert.strictEqual((yield* sql`SELECT * FROM ${sql(schema)}.migration`).length, migrations.length + 1)
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema })))
+  })
+
+  it.live("ten processes with a newer version bring the schema up to it once, and leave the jobs; older ones are refused then", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      yield* (yield* Backend).publish("q", [item("a")])
+      const newer = [...migrations, next]
+      const mayNot = yield* Effect.flip(openWith(schema, newer, false))
+      assert.include(mayNot.message, `has version ${migrations.length}, this windlass needs ${newer.length}`)
+      yield* Effect.forEach(Array.from({ length: 10 }), () => openWith(schema, newer), { concurrency: "unbounded" })
+      const releases = yield* sql<{ release: string }>`SELECT release FROM ${sql(schema)}.migration ORDER BY version`
+      assert.deepStrictEqual(releases.map(({ release }) => release), newer.map(({ release }) => release))
+      assert.strictEqual((yield* sql`SELECT * FROM ${sql(schema)}.extra`).length, 1)
+      assert.strictEqual((yield* sql`SELECT * FROM ${sql(schema)}.job`).length, 1)
+      yield* openWith(schema, newer, false)
+      assert.include((yield* refused({ schema })).message, `the schema "${schema}" has version ${newer.length}`)
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema })))
+  })
+
+  it.live("a version that fails half-way leaves the schema as it was", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const broken = { ...next, statements: [...next.statements, "SELECT 1 / 0"] }
+      assert.include((yield* Effect.flip(openWith(schema, [...migrations, broken]))).message, "division by zero")
+      assert.strictEqual((yield* sql`SELECT * FROM ${sql(schema)}.migration`).length, migrations.length)
+      yield* openWith(schema, [...migrations, next])
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema })))
+  })
+
+  it.live("a schema that a windlass made before its first release, or something else did, is refused and left as it was", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      yield* sql`UPDATE ${sql(schema)}.migration SET release = '0.0.9'`
+      const other = yield* refused({ schema })
+      assert.include(other.message, `"${schema}"."migration" is of a windlass that was never released`)
+      assert.isFalse(other.retryable)
+      // the shape of the table until then, at a version that this windlass has too
+      yield* sql`ALTER TABLE ${sql(schema)}.migration DROP COLUMN release`
+      assert.strictEqual((yield* refused({ schema })).message, other.message)
+      assert.strictEqual((yield* refused({ schema, migrate: false })).message, other.message)
+      assert.strictEqual((yield* sql`SELECT * FROM ${sql(schema)}.migration`).length, migrations.length)
     }).pipe(Effect.scoped, Effect.provide(backend({ schema })))
   })
 

@@ -18,18 +18,34 @@ import { groups } from "./sql/groups.ts"
 import { hold } from "./sql/hold.ts"
 import { move } from "./sql/move.ts"
 import { publish } from "./sql/publish.ts"
-import { reroute } from "./sql/reroute.ts"
 import { settle } from "./sql/settle.ts"
 import { tables } from "./sql/tables.ts"
+
+export interface Migration {
+  /** the first release that has this version: stored with it, so that a schema of another making is told from ours */
+  readonly release: string
+  readonly statements: ReadonlyArray<string>
+}
 
 /**
  * `migrations[n]` brings a schema from version n to n + 1. Released ones are never edited. A function that a released
  * version calls stays as long as that version may run beside a newer one.
  */
-export const migrations: ReadonlyArray<ReadonlyArray<string>> = [
-  [...tables, ...publish, ...groups, ...move, ...settle, ...exchange, ...hold, ...abilities],
-  cursor,
-  reroute
+export const migrations: ReadonlyArray<Migration> = [
+  {
+    release: "0.1.0-alpha",
+    statements: [
+      ...tables,
+      ...publish,
+      ...groups,
+      ...move,
+      ...settle,
+      ...exchange,
+      ...hold,
+      ...abilities,
+      ...cursor
+    ]
+  }
 ]
 
 /** the oldest server that this is written for */
@@ -38,28 +54,36 @@ const oldest = 130_000
 /** one for all schemas: migrations are rare, and they take a moment */
 const lock = 7_721_509_300_641
 
-const script = (names: Names, from: number): ReadonlyArray<string> => [
+const script = (names: Names, all: ReadonlyArray<Migration>, from: number): ReadonlyArray<string> => [
   // a role without CREATE on the database may still fill a schema that was made for it
   names.sql(
     `DO $$ BEGIN
       IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '${names.schema}') THEN CREATE SCHEMA {$schema}; END IF;
     END $$`
   ),
-  `CREATE TABLE IF NOT EXISTS ${names.sql("{migration}")} (version int4 NOT NULL PRIMARY KEY, at timestamptz NOT NULL)`,
-  ...migrations.slice(from).flatMap((statements, i) => [
+  names.sql(
+    `CREATE TABLE IF NOT EXISTS {migration} (version int4 NOT NULL PRIMARY KEY, at timestamptz NOT NULL, release text NOT NULL)`
+  ),
+  ...all.slice(from).flatMap(({ release, statements }, i) => [
     ...statements.map(names.sql),
-    names.sql(`INSERT INTO {migration} (version, at) VALUES (${from + i + 1}, clock_timestamp())`)
+    names.sql(
+      `INSERT INTO {migration} (version, at, release) VALUES (${from + i + 1}, clock_timestamp(), '${release}')`
+    )
   ])
 ]
 
-/** asked of the tables and not of the session's cache, which does not see what others made while we waited for the lock */
+/**
+ * A row when there is a queue, whether it says what release made it. Asked of the catalogue and not of the session's cache,
+ * which does not see what others made while we waited for the lock.
+ */
 const isThere = (names: Names): string =>
-  `SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-   WHERE n.nspname = '${names.schema}' AND c.relname = '${names.prefix}migration')`
+  `SELECT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'release' AND NOT a.attisdropped)
+   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE n.nspname = '${names.schema}' AND c.relname = '${names.prefix}migration'`
 
 /** all of it as one script, statements apart by an empty line, for those who let somebody else run it */
 export const text = (names: Names): string =>
-  ["BEGIN", `SELECT pg_advisory_xact_lock(${lock})`, ...script(names, 0), "COMMIT"]
+  ["BEGIN", `SELECT pg_advisory_xact_lock(${lock})`, ...script(names, migrations, 0), "COMMIT"]
     .map((statement) => `${statement.replaceAll(/\n\s*\n/g, "\n")};\n`).join("\n")
 
 interface Settings {
@@ -67,12 +91,15 @@ interface Settings {
   readonly names: Names
   readonly migrate: boolean
   readonly config: PgConnection.Config
+  /** other ones than ours, for tests */
+  readonly migrations?: ReadonlyArray<Migration>
 }
 
 /** checks the server, makes the schema or brings it up to date, and checks that the role may use it */
 export const migrate = (settings: Settings): Effect.Effect<void, BackendError> =>
   Effect.scoped(Effect.gen(function*() {
     const { config, name, names } = settings
+    const known = settings.migrations ?? migrations
     const failed = (error: SqlError) => fromCause(name, "open", error, false)
     const connection = yield* Effect.mapError(reserve(config), failed)
     const ask = (sql: string) => Effect.mapError(connection.queryValues(sql, [], false), failed)
@@ -101,27 +128,41 @@ export const migrate = (settings: Settings): Effect.Effect<void, BackendError> =
           `"${names.schema}" TO "${role}"`
       )
     }
-    const versionNow = Effect.map(
-      ask(names.sql("SELECT coalesce(max(version), 0) FROM {migration}")),
-      (rows) => Number(rows[0]![0])
-    )
-    const check = (version: number) =>
-      version <= migrations.length ? Effect.succeed(version) : Effect.fail(refusal(
-        name,
-        "open",
-        `the schema "${names.schema}" has version ${version}, this windlass knows versions up to ${migrations.length}: ` +
-          `upgrade windlass in this process, or name another schema`
-      ))
+    // the version that the schema has, or why nothing is done to it
+    const standing = Effect.gen(function*() {
+      const [found] = yield* ask(isThere(names))
+      if (found === undefined) return 0
+      const rows = found[0] === true
+        ? yield* ask(names.sql("SELECT version, release FROM {migration} ORDER BY version"))
+        : []
+      const version = rows.length === 0 ? 0 : Number(rows.at(-1)![0])
+      if (version > known.length) {
+        return yield* refusal(
+          name,
+          "open",
+          `the schema "${names.schema}" has version ${version}, this windlass knows versions up to ${known.length}: ` +
+            `upgrade windlass in this process, or name another schema`
+        )
+      }
+      if (found[0] !== true || rows.some(([n, release]) => known[Number(n) - 1]?.release !== release)) {
+        return yield* refusal(
+          name,
+          "open",
+          `the table "${names.schema}"."${names.prefix}migration" is of a windlass that was never released, or of something ` +
+            `else: name another schema or prefix, or drop what is there with the jobs in it`
+        )
+      }
+      return version
+    })
 
-    const exists = (yield* ask(isThere(names)))[0]![0] === true
-    let at = exists ? yield* Effect.flatMap(versionNow, check) : 0
-    if (at < migrations.length) {
+    const at = yield* standing
+    if (at < known.length) {
       if (!settings.migrate) {
         return yield* refusal(
           name,
           "open",
-          exists
-            ? `the schema "${names.schema}" has version ${at}, this windlass needs ${migrations.length}: let a process with ` +
+          at > 0
+            ? `the schema "${names.schema}" has version ${at}, this windlass needs ${known.length}: let a process with ` +
               `\`migrate: true\` start first`
             : `the schema "${names.schema}" holds no queue${
               names.prefix === "" ? "" : ` with prefix "${names.prefix}"`
@@ -131,16 +172,9 @@ export const migrate = (settings: Settings): Effect.Effect<void, BackendError> =
       }
       const run = Effect.gen(function*() {
         yield* connection.query(`SELECT pg_advisory_xact_lock(${lock})`, [], false)
-        const rows = yield* connection.queryValues(isThere(names), [], false)
-        at = rows[0]![0] === true
-          ? Number(
-            (yield* connection.queryValues(names.sql("SELECT coalesce(max(version), 0) FROM {migration}"), [], false))[
-              0
-            ]![0]
-          )
-          : 0
         // somebody else may have been first
-        for (const statement of at < migrations.length ? script(names, at) : []) {
+        const at = yield* standing
+        for (const statement of at < known.length ? script(names, known, at) : []) {
           yield* connection.query(statement, [], false)
         }
       })
@@ -148,7 +182,7 @@ export const migrate = (settings: Settings): Effect.Effect<void, BackendError> =
       yield* Effect.catch(run, (error) =>
         Effect.flatMap(Effect.ignore(connection.query("ROLLBACK", [], false)), () =>
           Effect.fail(
-            stateOf(error) === "42501"
+            error._tag === "windlass/BackendError" ? error : stateOf(error) === "42501"
               ? refusal(
                 name,
                 "open",
@@ -162,7 +196,6 @@ export const migrate = (settings: Settings): Effect.Effect<void, BackendError> =
               : failed(error)
           )))
       yield* Effect.mapError(connection.query("COMMIT", [], false), failed)
-      yield* check(at)
     }
     yield* checkRights(name, names, role, ask)
   }))

@@ -16,7 +16,11 @@ export const groups: ReadonlyArray<string> = [
     v_lane {lane}; v_num int8; v_rank int2; v_pos int8 := NULL; v_due int8;
   BEGIN
     SELECT * INTO STRICT v_lane FROM {lane} WHERE queue = p_queue AND grp = p_grp;
-    IF v_lane.running IS NOT NULL AND NOT EXISTS (SELECT FROM {active} WHERE num = v_lane.running) THEN
+    -- a job that went elsewhere may run there by now: it is no member any more
+    IF v_lane.running IS NOT NULL AND NOT EXISTS (
+      SELECT FROM {active} a JOIN {job} j ON j.num = a.num
+      WHERE a.num = v_lane.running AND j.queue = p_queue AND j.grp = p_grp)
+    THEN
       v_lane.running := NULL;
     END IF;
     SELECT w.num, w.rank, j.due INTO v_num, v_rank, v_due

@@ -1,6 +1,7 @@
 /**
  * Settling deliveries. The fence is part of every statement that takes a job out of `active`: a stale owner deletes
- * nothing.
+ * nothing. A job that goes back may go to another queue, rank or group. Leaving a group nudges it, as every end of a run
+ * does.
  *
  * @since 0.1.0
  */
@@ -52,12 +53,13 @@ export const settle: ReadonlyArray<string> = [
   #variable_conflict use_column
   DECLARE
     r record; v_a {active}; v_queue int4; v_rank int2; v_grp text; v_until text; v_spent int4; v_events int4; v_own int8;
-    v_due int8; v_pos int8; v_fronts int8[]; v_front int4 := 0;
+    v_due int8; v_pos int8; v_fronts int8[]; v_front int4 := 0; v_ukey text; v_from int4; v_left text; v_moved bool;
+    v_patience text;
   BEGIN
     FOR r IN
       SELECT * FROM jsonb_to_recordset(p_items) AS x(
         n int4, num int8, fence int8, t text, how text, exit text, reason text, error text, after int8, spent bool,
-        front bool, why text)
+        front bool, why text, to_queue text, to_rank int2, to_grp text, regroup bool)
       ORDER BY num, n
     LOOP
       DELETE FROM {active} WHERE num = r.num AND fence = r.fence RETURNING * INTO v_a;
@@ -65,8 +67,8 @@ export const settle: ReadonlyArray<string> = [
         o_n := r.n; o_answer := 'Lost'; RETURN NEXT;
         CONTINUE;
       END IF;
-      SELECT queue, rank, grp, until, spent, events, coalesce(pos, num)
-      INTO STRICT v_queue, v_rank, v_grp, v_until, v_spent, v_events, v_own FROM {job} WHERE num = r.num;
+      SELECT queue, rank, grp, until, spent, events, coalesce(pos, num), ukey
+      INTO STRICT v_queue, v_rank, v_grp, v_until, v_spent, v_events, v_own, v_ukey FROM {job} WHERE num = r.num;
       IF r.t = 'Complete' THEN
         PERFORM {finish}(r.num, p_now, v_spent + 1, r.how, r.how, r.reason, r.reason, NULL, r.exit,
           v_a.worker, v_a.claimed, p_failures, p_successes);
@@ -79,8 +81,37 @@ export const settle: ReadonlyArray<string> = [
         o_n := r.n; o_answer := 'Aborted'; RETURN NEXT;
       ELSE
         v_due := CASE WHEN r.after > 0 THEN p_now + r.after END;
+        v_from := v_queue; v_left := v_grp; v_moved := false;
+        IF r.to_queue IS NOT NULL OR r.to_rank IS NOT NULL OR r.regroup THEN
+          v_rank := coalesce(r.to_rank, v_rank);
+          IF r.regroup THEN v_grp := r.to_grp; END IF;
+          v_queue := {enter}(coalesce(r.to_queue, (SELECT name FROM {queue} WHERE num = v_queue)), true,
+            v_grp IS NOT NULL OR coalesce(v_until = 'started', false), ARRAY[v_rank]);
+          v_moved := v_queue <> v_from OR v_grp IS DISTINCT FROM v_left;
+          IF v_moved AND v_left IS NOT NULL THEN
+            INSERT INTO {nudge} (queue, grp) VALUES (v_from, v_left);
+          END IF;
+          IF v_queue <> v_from AND v_ukey IS NOT NULL THEN
+            DELETE FROM {ukey} WHERE queue = v_from AND key = v_ukey AND num = r.num AND expires IS NULL;
+            IF FOUND THEN
+              -- another may have it there, or may be about to, in a transaction of the user that nobody waits for: then
+              -- the job goes on without it
+              v_patience := current_setting('lock_timeout');
+              BEGIN
+                PERFORM set_config('lock_timeout', '50ms', true);
+                DELETE FROM {ukey} WHERE queue = v_queue AND key = v_ukey AND expires <= p_now;
+                INSERT INTO {ukey} (queue, key, num, id)
+                SELECT v_queue, v_ukey, num, id FROM {job} WHERE num = r.num
+                ON CONFLICT (queue, key) DO NOTHING;
+              EXCEPTION WHEN lock_not_available THEN NULL;
+              END;
+              PERFORM set_config('lock_timeout', v_patience, true);
+            END IF;
+          END IF;
+        END IF;
         IF v_grp IS NOT NULL THEN
-          v_pos := v_own;
+          -- a member keeps its place; where it has come from elsewhere it is the youngest
+          v_pos := CASE WHEN v_moved THEN nextval('{seq}') ELSE v_own END;
         ELSIF NOT r.front THEN
           v_pos := nextval('{seq}');
         ELSE
@@ -94,7 +125,8 @@ export const settle: ReadonlyArray<string> = [
         PERFORM {note}(r.num, v_events + 1, p_now, r.why, v_spent + 1, v_a.worker, r.error);
         UPDATE {job} SET spent = spent + r.spent::int4, unsettled = 0, lost_worker = NULL, lost_claimed = NULL,
           first_failed = coalesce(first_failed, CASE WHEN r.why = 'failed' THEN p_now END),
-          error = coalesce(r.error, error), events = v_events + 1, pos = v_pos, due = v_due, front = r.front, abort = false
+          error = coalesce(r.error, error), events = v_events + 1, pos = v_pos, due = v_due, front = r.front, abort = false,
+          queue = v_queue, rank = v_rank, grp = v_grp
         WHERE num = r.num;
         IF v_due IS NOT NULL THEN
           INSERT INTO {scheduled} (queue, due, num) VALUES (v_queue, v_due, r.num);
