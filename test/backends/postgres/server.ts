@@ -25,11 +25,15 @@ export const client = (
   options: Partial<PgClient.PgPoolConfig> = {}
 ): Layer.Layer<PgClient.PgClient, SqlError> => PgClient.layer({ url: Redacted.make(postgres.url), ...options })
 
-/** drops the schema when the layer ends */
+/** drops the schema when the layer ends; a test whose schema stays is a failed test */
 export const dropped = (schema: string): Layer.Layer<never, never, PgClient.PgClient> =>
   Layer.effectDiscard(Effect.gen(function*() {
     const sql = yield* PgClient.PgClient
-    yield* Effect.addFinalizer(() => Effect.ignore(sql`DROP SCHEMA IF EXISTS ${sql(schema)} CASCADE`))
+    yield* Effect.addFinalizer(() =>
+      // the name as it is: a client that transforms names would drop another one, which is not there. And a connection that a
+      // test has killed is found dead by its next use
+      sql.unsafe(`DROP SCHEMA IF EXISTS "${schema}" CASCADE`).pipe(Effect.retry({ times: 4 }), Effect.orDie)
+    )
   }))
 
 /** a backend in a schema of its own, on a client that is there as well */
