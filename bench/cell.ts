@@ -2,146 +2,120 @@
  * One cell of the bench in a process of its own: one contender, one measure. Prints what it measured as a line of JSON.
  * Every job has to be handled once, or the cell fails.
  */
-import { type Payload, payloadOf, type Place } from "./contender.ts"
+import { backlog } from "./backlog.ts"
+import { bulk, deferred, type Engine, payloadsOf, type Place, type Queue } from "./contender.ts"
+import { cold, counter, type Percentiles, percentiles, type Run, timed } from "./counter.ts"
 import { load } from "./registry.ts"
+import type { At, Measure } from "./results.ts"
+import { scale } from "./scale.ts"
 
 export interface Order {
-  readonly engine: string
+  readonly engine: Engine
   readonly name: string
   readonly measure: Measure
+  readonly at: At
   readonly jobs: number
   /** of the worker; of the producer for `enqueue` */
   readonly concurrency: number
   readonly place: Place
 }
 
-export type Measure = "enqueue" | "bulk" | "process" | "through" | "latency"
-
+/** A row gets `figure` (jobs a second, milliseconds); `points` are rows of their own, by what they were measured at. */
 export interface Found {
-  /** jobs a second; for `latency` milliseconds */
-  readonly figure: number
-  readonly p95?: number
-  readonly p99?: number
-  /** of this process, in seconds for 10,000 jobs */
-  readonly cpu: number
-  /** MiB at the end */
-  readonly memory: number
   readonly settings: string
+  readonly figure?: number | undefined
+  readonly p95?: number | undefined
+  readonly p99?: number | undefined
+  /** seconds for 10,000 jobs */
+  readonly cpu?: number | undefined
+  readonly engineCpu?: number | undefined
+  /** MiB */
+  readonly resident: number
+  readonly waiting?: number | undefined
+  readonly points?: Readonly<Record<string, Percentiles>> | undefined
 }
-
-const order = JSON.parse(process.argv[2]!) as Order
-const { concurrency, jobs, measure, place } = order
-const contender = await load(order.engine, order.name)
-const queue = await contender.open(place)
-const payloads = Array.from({ length: jobs }, (_, i) => payloadOf(i))
-
-const bulk = (some: ReadonlyArray<Payload>) =>
-  queue.enqueueMany === undefined ? queue.enqueueEach(some, 100) : queue.enqueueMany(some)
 
 const sleep = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
-const cpuSeconds = () => {
-  const { system, user } = process.cpuUsage()
-  return (system + user) / 1e6
+
+/** MiB of heap, after a collection */
+const heap = () => {
+  globalThis.gc?.()
+  return process.memoryUsage().heapUsed / 2 ** 20
 }
 
-/** a fifth of the jobs is for warming up: code is compiled, connections are made */
-const cold = Math.floor(jobs / 5)
+type Part = Omit<Found, "settings" | "resident">
 
-/** counts every job once, and says when all have come; times and CPU are of those that came when it was warm */
-const counter = (count: number) => {
-  const seen = new Uint8Array(count)
-  let left = count
-  let first = 0
-  let last = 0
-  let cpu = 0
-  let done: () => void = () => {}
-  const all = new Promise<void>((resolve) => done = resolve)
-  return {
-    all,
-    onJob: ({ i }: Payload) => {
-      last = performance.now()
-      if (left === count - cold) {
-        first = last
-        cpu = cpuSeconds()
-      }
-      if (seen[i]!++ > 0) throw new Error(`job ${i} was handled twice`)
-      if (--left > 0) return
-      cpu = cpuSeconds() - cpu
-      done()
-    },
-    get warm() {
-      return { millis: last - first, cpu, jobs: count - cold }
-    }
-  }
+const rate = ({ cpu, engineCpu, jobs, millis, waiting }: Run): Part => {
+  const per = (seconds: number | undefined) => seconds === undefined ? undefined : seconds / jobs * 10_000
+  return { figure: jobs / millis * 1_000, cpu: per(cpu), engineCpu: per(engineCpu), waiting }
 }
 
-interface Run {
-  readonly millis: number
-  readonly cpu: number
-  readonly jobs: number
-}
-
-const timed = async (count: number, what: () => Promise<unknown>): Promise<Run> => {
-  const cpu = cpuSeconds()
-  const start = performance.now()
-  await what()
-  return { millis: performance.now() - start, cpu: cpuSeconds() - cpu, jobs: count }
-}
-
-const measures: Record<Measure, () => Promise<Run | ReadonlyArray<number>>> = {
-  enqueue: async () => {
-    await queue.enqueueEach(payloads.slice(0, cold), concurrency)
-    return timed(jobs - cold, () => queue.enqueueEach(payloads.slice(cold), concurrency))
+const measures: Record<Measure, (queue: Queue, order: Order) => Promise<Part>> = {
+  enqueue: async (queue, { concurrency, engine, jobs }) => {
+    const payloads = payloadsOf(jobs)
+    await queue.enqueueEach(payloads.slice(0, cold(jobs)), concurrency)
+    const warm = payloads.slice(cold(jobs))
+    return rate(await timed(engine, warm.length, () => queue.enqueueEach(warm, concurrency)))
   },
-  bulk: async () => {
-    await bulk(payloads.slice(0, cold))
-    return timed(jobs - cold, () => bulk(payloads.slice(cold)))
+  bulk: async (queue, { engine, jobs }) => {
+    const payloads = payloadsOf(jobs)
+    await bulk(queue, payloads.slice(0, cold(jobs)))
+    const warm = payloads.slice(cold(jobs))
+    return rate(await timed(engine, warm.length, () => bulk(queue, warm)))
   },
-  process: async () => {
-    await bulk(payloads)
-    const count = counter(jobs)
+  process: async (queue, { concurrency, engine, jobs }) => {
+    const payloads = payloadsOf(jobs)
+    const before = heap()
+    await bulk(queue, payloads)
+    const waiting = engine === "memory" ? (heap() - before) / jobs * 10_000 : undefined
+    const count = counter(engine, jobs)
     const worker = await queue.work(concurrency, count.onJob)
     await count.all
     await worker.stop()
-    return count.warm
+    return rate({ ...count.run(), waiting })
   },
-  through: async () => {
-    const count = counter(jobs)
+  through: async (queue, { concurrency, engine, jobs }) => {
+    const count = counter(engine, jobs)
     const worker = await queue.work(concurrency, count.onJob)
-    await queue.enqueueEach(payloads, 100)
+    await queue.enqueueEach(payloadsOf(jobs), 100)
     await count.all
     await worker.stop()
-    return count.warm
+    return rate(count.run())
   },
-  latency: async () => {
+  latency: async (queue, { concurrency, jobs }) => {
     const times: Array<number> = []
     let came: () => void = () => {}
     const worker = await queue.work(concurrency, () => came())
     // until it is idle
     await sleep(500)
-    for (const payload of payloads) {
+    for (const payload of payloadsOf(jobs)) {
       await sleep(3)
-      const arrived = new Promise<void>((resolve) => came = resolve)
+      const arrived = deferred()
+      came = arrived.resolve
       const start = performance.now()
       const enqueued = queue.enqueueEach([payload], 1)
-      await arrived
+      await arrived.promise
       times.push(performance.now() - start)
       await enqueued
     }
     await worker.stop()
     // the first ones compile code
-    return times.slice(Math.min(50, times.length >> 2)).toSorted((a, b) => a - b)
-  }
+    const { p50, p95, p99 } = percentiles(times.slice(jobs >> 2))
+    return { figure: p50, p95, p99 }
+  },
+  scale: async (queue, order) => rate(await scale(queue, order)),
+  backlog: async (queue, order) => ({ points: await backlog(queue, order) })
 }
 
-const found = await measures[measure]()
-const at = (share: number) =>
-  (found as ReadonlyArray<number>)[Math.floor((found as ReadonlyArray<number>).length * share)]!
-const common = { memory: process.memoryUsage.rss() / 2 ** 20, settings: contender.settings }
-const result: Found = "millis" in found
-  ? { figure: found.jobs / found.millis * 1_000, cpu: found.cpu / found.jobs * 10_000, ...common }
-  : { figure: at(0.5), p95: at(0.95), p99: at(0.99), cpu: 0, ...common }
-process.stdout.write(`${JSON.stringify(result)}\n`)
-// closing may wait for connections that block: what counts was measured
-await Promise.race([queue.close(), sleep(2_000)])
-process.exit(0)
+if (import.meta.main) {
+  const order = JSON.parse(process.argv[2]!) as Order
+  const contender = await load(order.engine, order.name)
+  const queue = await contender.open(order.place, { best: order.at === "best" })
+  const part = await measures[order.measure](queue, order)
+  // of the whole life of the process, the backlog that it stored included
+  const found: Found = { ...part, resident: process.resourceUsage().maxRSS / 2 ** 10, settings: contender.settings }
+  process.stdout.write(`${JSON.stringify(found)}\n`)
+  // closing may wait for connections that block: what counts was measured
+  await Promise.race([queue.close(), sleep(2_000)])
+  process.exit(0)
+}

@@ -8,6 +8,9 @@ export interface Payload {
 
 export const payloadOf = (i: number): Payload => ({ i, to: "ann@example.org", t: 1_700_000_000_000 })
 
+export const payloadsOf = (count: number, from = 0): ReadonlyArray<Payload> =>
+  Array.from({ length: count }, (_, n) => payloadOf(from + n))
+
 export type Engine = "memory" | "sqlite" | "postgres" | "redis"
 
 export interface Place {
@@ -23,7 +26,7 @@ export interface Queue {
   readonly enqueueEach: (payloads: ReadonlyArray<Payload>, inFlight: number) => Promise<unknown>
   /** as few calls as its documentation offers; undefined: it offers none */
   readonly enqueueMany?: ((payloads: ReadonlyArray<Payload>) => Promise<unknown>) | undefined
-  /** begins to work and returns; `onJob` is called once per job, by its handler */
+  /** begins to work and returns; `onJob` is called once per job, by its handler. May be called again after `stop` */
   readonly work: (
     concurrency: number,
     onJob: (payload: Payload) => void
@@ -31,14 +34,18 @@ export interface Queue {
   readonly close: () => Promise<unknown>
 }
 
+/** What a contender may set for a cell, if it has a setting for that. */
+export interface Use {
+  /** as fast as it goes: no concurrency was asked for, `work` is given the contender's own best */
+  readonly best: boolean
+}
+
 export interface Contender {
   readonly name: string
   readonly engine: Engine
   /** what was set, and what its documentation says about it */
   readonly settings: string
-  /** a limit of the engine, or a library */
-  readonly kind: "windlass" | "peer" | "raw"
-  readonly open: (place: Place) => Promise<Queue>
+  readonly open: (place: Place, use: Use) => Promise<Queue>
 }
 
 /** so many promises at once */
@@ -52,3 +59,23 @@ export const pool = async <A>(items: ReadonlyArray<A>, inFlight: number, f: (ite
 
 export const chunks = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
   Array.from({ length: Math.ceil(items.length / size) }, (_, n) => items.slice(n * size, (n + 1) * size))
+
+/** stores jobs in as few calls as there can be */
+export const bulk = (queue: Queue, some: ReadonlyArray<Payload>): Promise<unknown> =>
+  queue.enqueueMany === undefined ? queue.enqueueEach(some, 100) : queue.enqueueMany(some)
+
+export interface Deferred {
+  readonly promise: Promise<void>
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+export const deferred = (): Deferred => {
+  let resolve!: () => void
+  let reject!: (error: Error) => void
+  const promise = new Promise<void>((yes, no) => {
+    resolve = yes
+    reject = no
+  })
+  return { promise, resolve, reject }
+}

@@ -1,31 +1,37 @@
 /**
  * `npm run bench`: Windlass against what a user would pick instead, in one run on one machine. Each cell (contender, measure)
  * is a process of its own; contenders alternate inside a round, and the order turns with every round. Printed are medians
- * and their spread, and every ratio to the first row of an engine. Machines are noisy: compare within one run only.
+ * and their spread, every ratio to the first row, and what became of the targets. Machines are noisy: compare within one run
+ * only, and leave the machine alone meanwhile.
  *
- *     npm run bench                              # all of it
+ *     npm run bench                              # all of it, about twenty minutes
  *     npm run bench -- --short                   # a few minutes
  *     npm run bench -- --engine redis --measure process,latency --rounds 5 --only windlass,BullMQ
  *
  * The engines are looked for at their default ports, or in WINDLASS_POSTGRES_URL and WINDLASS_REDIS_URL; one that does
- * not answer is left out and named. Results go to `bench/results.json` with `--write`.
+ * not answer is left out and named. With `--write` the results go to `bench/results.json`, and from there `npm run
+ * bench:report` takes them into `docs/performance.md`.
  */
-import { execFile, execFileSync } from "node:child_process"
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { connect } from "node:net"
-import { availableParallelism, cpus, tmpdir, totalmem } from "node:os"
+import { execFile } from "node:child_process"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs, promisify } from "node:util"
-import type { Found, Measure, Order } from "./cell.ts"
-import type { Place } from "./contender.ts"
-import { entrants } from "./registry.ts"
+import type { Found, Order } from "./cell.ts"
+import type { Engine, Place } from "./contender.ts"
+import { install, versions } from "./install.ts"
+import { machine, type Servers, up } from "./machine.ts"
+import { printRows, printTargets } from "./print.ts"
+import { type Entrant, entrants, jobsOf } from "./registry.ts"
+import { type At, type Measure, median, type Results, type Row } from "./results.ts"
+import { targets } from "./targets.ts"
 import { tidy } from "./tidy.ts"
 
 const { values } = parseArgs({
   options: {
     short: { type: "boolean", default: false },
     engine: { type: "string", default: "memory,sqlite,postgres,redis" },
-    measure: { type: "string", default: "process,enqueue,bulk,through,latency" },
+    measure: { type: "string", default: "enqueue,bulk,process,through,latency,scale,backlog" },
     only: { type: "string" },
     rounds: { type: "string" },
     concurrency: { type: "string" },
@@ -34,54 +40,40 @@ const { values } = parseArgs({
   }
 })
 
-const rounds = Number(values.rounds ?? (values.short ? 1 : 3))
-const scale = Number(values.scale ?? (values.short ? 0.25 : 1))
-const concurrencies = (values.concurrency ?? (values.short ? "50" : "1,10,50,100")).split(",").map(Number)
-const engines = values.engine.split(",")
+const { short } = values
+const rounds = Number(values.rounds ?? (short ? 1 : 3))
+const factor = Number(values.scale ?? (short ? 0.3 : 1))
+const engines = values.engine.split(",") as ReadonlyArray<Engine>
 const measures = values.measure.split(",") as ReadonlyArray<Measure>
-const wanted = values.only?.split(",")
+const wanted = values.only?.toLowerCase().split(",")
+const concurrencies = (values.concurrency ?? (short ? "1,50,best" : "1,10,50,100,best")).split(",")
+  .map((one): At => one === "best" ? one : Number(one))
 
-/** jobs of a cell: enough for a second or so; those who manage some hundreds a second get fewer */
-const sizes: Record<Measure, number> = { process: 40_000, enqueue: 20_000, bulk: 50_000, through: 20_000, latency: 400 }
-const slow: Record<string, number> = {
-  "postgres/graphile-worker": 0.15,
-  "postgres/BullMQ": 0.1,
-  "postgres/Effect PersistedQueue": 0.1,
-  "redis/Effect PersistedQueue": 0.5
+/** what a measure is measured at, and how many jobs at once that is unless the contender has its own best */
+const points: Record<Measure, ReadonlyArray<At>> = {
+  enqueue: [1, 100],
+  bulk: [1],
+  process: concurrencies,
+  through: [50],
+  latency: [10],
+  scale: short ? [1, 2] : [1, 2, 4],
+  backlog: ["a million"]
 }
 
-const postgres = process.env["WINDLASS_POSTGRES_URL"] ?? "postgres://postgres@127.0.0.1:5432/postgres"
-const redis = new URL(process.env["WINDLASS_REDIS_URL"] ?? "redis://127.0.0.1:6379")
+const servers: Servers = {
+  postgres: process.env["WINDLASS_POSTGRES_URL"] ?? "postgres://postgres@127.0.0.1:5432/postgres",
+  redis: new URL(process.env["WINDLASS_REDIS_URL"] ?? "redis://127.0.0.1:6379")
+}
 const folder = mkdtempSync(join(tmpdir(), "windlass-bench-"))
 process.once("exit", () => rmSync(folder, { recursive: true, force: true }))
 
-const isOpen = (host: string, port: number) =>
-  new Promise<boolean>((resolve) => {
-    const socket = connect({ host, port }, () => {
-      socket.destroy()
-      resolve(true)
-    }).once("error", () => resolve(false))
-  })
-
-const peers = join(import.meta.dirname, "peers")
-if (!existsSync(join(peers, "node_modules"))) {
-  console.log("installing the peers that the bench compares with (bench/peers) ...")
-  execFileSync("npm", [
-    "install",
-    "--no-package-lock",
-    "--omit=optional",
-    "--ignore-scripts",
-    "--no-audit",
-    "--no-fund"
-  ], { cwd: peers, stdio: "inherit" })
-}
-
+const prefix = `bench_${process.pid}_`
 let places = 0
 const place = (): Place => ({
-  name: `bench_${process.pid}_${++places}`,
+  name: `${prefix}${++places}`,
   folder,
-  postgres,
-  redis: { host: redis.hostname, port: Number(redis.port || 6379) }
+  postgres: servers.postgres,
+  redis: { host: servers.redis.hostname, port: Number(servers.redis.port || 6379) }
 })
 
 const run = promisify(execFile)
@@ -90,101 +82,133 @@ const cell = async (order: Order): Promise<Found> => {
     ...process.execArgv,
     join(import.meta.dirname, "cell.ts"),
     JSON.stringify(order)
-  ], { timeout: 120_000, maxBuffer: 1 << 24 })
+  ], { timeout: order.measure === "backlog" ? 300_000 : 60_000, maxBuffer: 1 << 24 })
   return JSON.parse(stdout.trim().split("\n").at(-1)!) as Found
 }
 
-interface Row {
-  readonly engine: string
+/** one row in the making */
+interface Cells {
+  readonly entrant: Entrant
   readonly measure: Measure
+  readonly at: At
+  readonly jobs: number
   readonly concurrency: number
-  readonly name: string
   readonly founds: Array<Found>
   failed: string | undefined
 }
 
-const median = (figures: ReadonlyArray<number>) => figures.toSorted((a, b) => a - b)[figures.length >> 1]!
+const cellsOf = (engine: Engine, measure: Measure, at: At): ReadonlyArray<Cells> =>
+  entrants.flatMap((entrant) => {
+    const all = jobsOf(entrant, measure, at)
+    if (all === undefined || entrant.engine !== engine) return []
+    if (wanted?.every((part) => !entrant.name.toLowerCase().includes(part))) return []
+    // an engine without a runtime has one way only, and a batch handler has no jobs at once
+    if (measure === "process" && at !== "best" && (entrant.kind === "raw" || entrant.best === 2)) return []
+    if (at === "best" && entrant.best === undefined) return []
+    const concurrency = measure === "scale" ? 50 : measure === "bulk" ? 1 : typeof at === "number" ? at : entrant.best!
+    const jobs = measure === "latency" ? all : Math.ceil(all * (measure === "backlog" && short ? 0.1 : factor))
+    return [{ entrant, measure, at, jobs, concurrency, founds: [], failed: undefined }]
+  })
+
+const settings: Record<string, string> = {}
+
+const ask = async (one: Cells) => {
+  if (one.failed !== undefined) return
+  const { at, concurrency, entrant, jobs, measure } = one
+  const { engine, name } = entrant
+  try {
+    const found = await cell({ engine, name, measure, at, jobs, concurrency, place: place() })
+    one.founds.push(found)
+    settings[`${engine}: ${name}`] = found.settings
+  } catch (error) {
+    const { message } = error as Error
+    one.failed = message.split("\n").find((line) => /\berror\b/i.test(line))?.trim() ?? "no answer in time"
+    if (process.env["BENCH_DEBUG"]) console.error(error)
+  }
+}
+
+const middle = (figures: ReadonlyArray<number | undefined>): number | undefined => {
+  const known = figures.filter((figure) => figure !== undefined)
+  return known.length === 0 ? undefined : median(known)
+}
+
+const rowsOf = ({ at, entrant, failed, founds, jobs, measure }: Cells): ReadonlyArray<Row> => {
+  const { engine, kind, name } = entrant
+  const row = { engine, measure, name, kind, jobs }
+  if (failed !== undefined) return [{ ...row, at, figures: [], failed }]
+  const places = founds[0]?.points
+  if (places !== undefined) {
+    return Object.keys(places).map((point) => {
+      const there = founds.map((found) => found.points![point]!)
+      const of = (key: "p95" | "p99") => median(there.map((one) => one[key]))
+      return { ...row, at: point as At, figures: there.map(({ p50 }) => p50), p95: of("p95"), p99: of("p99") }
+    })
+  }
+  const of = (key: "p95" | "p99" | "cpu" | "engineCpu" | "resident" | "waiting") =>
+    middle(founds.map((one) => one[key]))
+  return [{
+    ...row,
+    at,
+    figures: founds.map(({ figure }) => figure!),
+    p95: of("p95"),
+    p99: of("p99"),
+    cpu: of("cpu"),
+    engineCpu: of("engineCpu"),
+    resident: of("resident"),
+    waiting: of("waiting")
+  }]
+}
+
+install()
+const start = performance.now()
+const minutes = () => (performance.now() - start) / 60_000
+const date = new Date().toISOString()
+const isUp = await up(servers)
+const where = await machine(servers, isUp)
+for (const [name, value] of Object.entries(where)) console.log(`${name}: ${value}`)
+console.log(`${rounds} ${rounds === 1 ? "round" : "rounds"}`)
+
 const rows: Array<Row> = []
-
-const rowsOf = (engine: string, measure: Measure, concurrency: number): ReadonlyArray<Row> =>
-  entrants.filter((one) =>
-    one.engine === engine && (wanted === undefined || wanted.some((part) => one.name.includes(part)))
-  ).map(({ name }) => ({ engine, measure, concurrency, name, founds: [], failed: undefined }))
-
-const show = (figure: number) => figure >= 100 ? Math.round(figure).toLocaleString("en") : figure.toFixed(3)
-const print = (engine: string, measure: Measure, concurrency: number, some: ReadonlyArray<Row>) => {
-  const isTime = measure === "latency"
-  const base = some[0]
-  const first = base === undefined || base.founds.length === 0 ? undefined : median(base.founds.map((f) => f.figure))
-  console.log(
-    `\n${engine}, ${measure}${measure === "process" || measure === "through" ? `, concurrency ${concurrency}` : ""} (${
-      isTime ? "milliseconds, less is better" : "jobs a second"
-    })`
-  )
-  console.table(Object.fromEntries(some.map((row) => {
-    if (row.failed !== undefined) return [row.name, { failed: row.failed }]
-    const figures = row.founds.map((f) => f.figure)
-    const middle = median(figures)
-    return [row.name, {
-      median: show(middle),
-      spread: `${show(Math.min(...figures))} .. ${show(Math.max(...figures))}`,
-      ...(isTime
-        ? { p95: show(median(row.founds.map((f) => f.p95!))), p99: show(median(row.founds.map((f) => f.p99!))) }
-        : { "cpu s / 10k": median(row.founds.map((f) => f.cpu)).toFixed(2) }),
-      "MiB": Math.round(median(row.founds.map((f) => f.memory))),
-      "first is": first === undefined ? "" : `${(isTime ? middle / first : first / middle).toFixed(2)} x`
-    }]
-  })))
-}
-
-const up: Record<string, boolean> = {
-  memory: true,
-  sqlite: true,
-  postgres: await isOpen(new URL(postgres).hostname, Number(new URL(postgres).port || 5432)),
-  redis: await isOpen(redis.hostname, Number(redis.port || 6379))
-}
-
-const machine = `${availableParallelism()} x ${cpus()[0]?.model.trim()}, ${
-  Math.round(totalmem() / 2 ** 30)
-} GiB, Node ${process.version}`
-console.log(`${machine}; ${rounds} rounds`)
 for (const engine of engines) {
-  if (up[engine] !== true) {
+  if (!isUp[engine]) {
     console.log(`\n${engine}: nobody answers, left out`)
     continue
   }
   for (const measure of measures) {
-    const many = measure === "process" ? concurrencies : [measure === "enqueue" ? 100 : measure === "bulk" ? 1 : 50]
-    for (const concurrency of many) {
-      const some = rowsOf(engine, measure, concurrency)
-      for (let round = 0; round < rounds; round++) {
-        for (let n = 0; n < some.length; n++) {
-          const row = some[(n + round) % some.length]!
-          const size = sizes[measure] * scale * (measure === "latency" ? 1 : slow[`${engine}/${row.name}`] ?? 1)
-          const jobs = Math.ceil(concurrency === 1 && measure === "process" ? size / 4 : size)
-          try {
-            row.founds.push(await cell({ engine, name: row.name, measure, jobs, concurrency, place: place() }))
-          } catch (error) {
-            row.failed = String((error as Error).message).split("\n").find((line) => /error/i.test(line)) ?? "timed out"
-            if (process.env["BENCH_DEBUG"]) console.error(error)
-          }
-        }
+    for (const at of points[measure]) {
+      const cells = cellsOf(engine, measure, at)
+      // a million jobs are stored once
+      for (let round = 0; round < (measure === "backlog" ? 1 : rounds); round++) {
+        for (let n = 0; n < cells.length; n++) await ask(cells[(n + round) % cells.length]!)
       }
+      const some = cells.flatMap(rowsOf)
       rows.push(...some)
-      print(engine, measure, concurrency, some)
+      if (some.length > 0) printRows(engine, measure, at, some)
     }
+    // what cells leave behind would keep the server busy with tables that nobody asks for any more
+    await tidy(isUp, { ...servers, prefix })
   }
 }
 
-await tidy(up, { postgres, redis, prefix: `bench_${process.pid}_` })
-
-const settings = new Map(
-  rows.flatMap((row) => row.founds.map((found) => [`${row.engine}: ${row.name}`, found.settings] as const))
-)
 console.log("\nsettings")
-for (const [name, what] of settings) console.log(`- ${name}: ${what}`)
+for (const [name, what] of Object.entries(settings)) console.log(`- ${name}: ${what}`)
+
+const results: Results = {
+  date,
+  took: Number(minutes().toFixed(1)),
+  short,
+  rounds,
+  machine: where,
+  versions: versions(),
+  settings,
+  rows
+}
+printTargets(targets(results))
+console.log(`\ntook ${results.took} minutes`)
 if (values.write) {
   const file = join(import.meta.dirname, "results.json")
-  writeFileSync(file, `${JSON.stringify({ machine, rounds, rows }, undefined, 2)}\n`)
-  console.log(`\nwritten: ${file}`)
+  // figures as they are read, not to the last bit
+  const short = (_key: string, value: unknown) => typeof value === "number" ? Number(value.toPrecision(5)) : value
+  writeFileSync(file, `${JSON.stringify(results, short, 1)}\n`)
+  console.log(`written: ${file}`)
 }

@@ -1,6 +1,10 @@
 /**
  * Ours: bare, and with three real middlewares on: one that provides a service and holds a scoped resource, hooks around the
- * run, and the timing that ships. Payloads are decoded by their schema in both. No setting is made for the bench.
+ * run, and the timing that ships. Payloads are decoded by their schema in both. Nothing is set but the worker's concurrency;
+ * it claims for the slots that are free and never ahead of them, so there is no prefetch to turn on or off.
+ *
+ * Claims and settlements come in batches as far as slots are free together. Who wants a round trip for every job limits the
+ * batches of the backend to one (`limits` of its options), and that is the third contender on Postgres.
  */
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -41,11 +45,16 @@ const WithConnectionLive = Layer.succeed(
   })
 )
 
-const backends: Record<Engine, (place: Place) => Layer.Layer<Backend, unknown>> = {
+type Kind = "three" | "bare" | "single"
+
+const backends: Record<Engine, (place: Place, kind: Kind) => Layer.Layer<Backend, unknown>> = {
   memory: () => MemoryBackend.layer,
   sqlite: (place) => SqliteBackend.layer({ filename: join(place.folder, `${place.name}.db`) }),
-  postgres: (place) =>
-    PostgresBackend.layer({ schema: place.name }).pipe(
+  postgres: (place, kind) =>
+    PostgresBackend.layer({
+      schema: place.name,
+      ...(kind === "single" ? { limits: { takeBatch: 1, settleBatch: 1 } } : {})
+    }).pipe(
       Layer.provide(PgClient.layer({ url: Redacted.make(place.postgres) }))
     ),
   redis: (place) =>
@@ -54,8 +63,8 @@ const backends: Record<Engine, (place: Place) => Layer.Layer<Backend, unknown>> 
     )
 }
 
-const queueOf = async (place: Place, engine: Engine, kind: "bare" | "three"): Promise<Queue> => {
-  const runtime = ManagedRuntime.make(Layer.merge(backends[engine](place), Logger.layer([])))
+const queueOf = async (place: Place, engine: Engine, kind: Kind): Promise<Queue> => {
+  const runtime = ManagedRuntime.make(Layer.merge(backends[engine](place, kind), Logger.layer([])))
   await runtime.context()
   const task = kind === "bare" ? Bare : Three
   return {
@@ -86,17 +95,23 @@ const queueOf = async (place: Place, engine: Engine, kind: "bare" | "three"): Pr
   }
 }
 
-const ours = (engine: Engine, kind: "bare" | "three"): Contender => ({
-  name: kind === "bare" ? "windlass, bare" : "windlass, three middlewares",
+const names: Record<Kind, string> = {
+  three: "Windlass, three middlewares",
+  bare: "Windlass, bare",
+  single: "Windlass, a job per round trip"
+}
+
+const ours = (engine: Engine, kind: Kind): Contender => ({
+  name: names[kind],
   engine,
-  kind: "windlass",
-  settings: "defaults",
+  settings: kind === "single" ? "limits: takeBatch 1, settleBatch 1; three middlewares" : "defaults",
   open: (place) => queueOf(place, engine, kind)
 })
 
-export const contenders: ReadonlyArray<Contender> = (["memory", "sqlite", "postgres", "redis"] as const).flatMap((
-  engine
-) => [
-  ours(engine, "three"),
-  ours(engine, "bare")
-])
+export const contenders: ReadonlyArray<Contender> = [
+  ...(["memory", "sqlite", "postgres", "redis"] as const).flatMap((engine) => [
+    ours(engine, "three"),
+    ours(engine, "bare")
+  ]),
+  ours("postgres", "single")
+]

@@ -1,12 +1,14 @@
-/** bee-queue 2. What its README advises for throughput: no events, no stored jobs, ended jobs removed. */
+/**
+ * bee-queue 2. What its README says costs Redis or memory and can be left out ("Settings"): events between queues, jobs kept
+ * in memory for their events, ended jobs in Redis. `saveAll` for many ("Advanced: Bulk-Creating Jobs").
+ */
 import BeeQueue from "bee-queue"
 import { chunks, type Contender, type Payload, pool } from "../contender.ts"
 
 export const contenders: ReadonlyArray<Contender> = [{
   name: "bee-queue",
   engine: "redis",
-  kind: "peer",
-  settings: "removeOnSuccess, no events, jobs not stored in memory",
+  settings: "removeOnSuccess, removeOnFailure, getEvents false, sendEvents false, storeJobs false",
   open: async (place) => {
     const settings = {
       redis: place.redis,

@@ -1,12 +1,16 @@
-/** pg-boss 12: batch handlers (one call and one completion per batch of 1,000), woken by NOTIFY. */
+/**
+ * pg-boss 12: batch handlers, one call and one completion for up to 1,000 jobs (`batchSize`), the next fetch at once while
+ * batches are full (`burstWhenBatchFull`), woken by NOTIFY (`useListenNotify`, and `notify` of the queue): the documentation of
+ * these options in its types.d.ts. Two workers are faster than one here, more are not. With `batchSize` 1, its default, a
+ * backlog is worked on at the pace of its polls.
+ */
 import { PgBoss } from "pg-boss"
 import { chunks, type Contender, type Payload, pool } from "../contender.ts"
 
 export const contenders: ReadonlyArray<Contender> = [{
   name: "pg-boss, batch handler",
   engine: "postgres",
-  kind: "peer",
-  settings: "batchSize 1000, burstWhenBatchFull, notify; concurrency is the number of its workers (1 or 2)",
+  settings: "batchSize 1,000, burstWhenBatchFull, useListenNotify, 2 workers, supervise false, schedule false",
   open: async (place) => {
     const boss = new PgBoss({
       connectionString: place.postgres,

@@ -12,7 +12,6 @@ const size = 100
 export const contenders: ReadonlyArray<Contender> = [{
   name: "raw statements",
   engine: "postgres",
-  kind: "raw",
   settings: "batches of 100, settle the last and claim the next in one statement, one connection",
   open: async (place) => {
     const scope = Scope.makeUnsafe()

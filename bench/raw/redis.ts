@@ -41,7 +41,6 @@ return { ids, redis.call('HMGET', KEYS[2], unpack(ids)) }`
 export const contenders: ReadonlyArray<Contender> = [{
   name: "raw script",
   engine: "redis",
-  kind: "raw",
   settings: "batches of 100, settle the last and claim the next in one script, one connection",
   open: async (place) => {
     const connect = () => createClient({ socket: place.redis }).connect()

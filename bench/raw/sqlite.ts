@@ -18,7 +18,6 @@ interface Row {
 export const contenders: ReadonlyArray<Contender> = [{
   name: "raw statements",
   engine: "sqlite",
-  kind: "raw",
   settings: "WAL, synchronous normal, batches of 100, one transaction settles the last and claims the next",
   open: async (place) => {
     const database = new DatabaseSync(join(place.folder, `${place.name}.db`))

@@ -1,0 +1,86 @@
+/**
+ * effect-mq 0.7. A taker fiber claims one job per call and there is no batch to set (`RegisterOptions.concurrency` in its
+ * Worker.ts); workers are woken by LISTEN or by pub/sub, polling is the fallback. Ended jobs are kept for ever unless `keep`
+ * says otherwise (README, "History retention"): the others remove theirs, so it does.
+ */
+import { NodeRedis } from "@effect/platform-node"
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Layer, Logger, ManagedRuntime, Redacted, Schema } from "effect"
+import { Job, MemoryJobStore, Worker } from "effect-mq"
+import * as tables from "effect-mq/drizzle-postgres"
+import { RedisJobStore } from "effect-mq/redis"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import type { Contender, Engine, Payload, Place } from "../../contender.ts"
+
+class Send extends Job.make("Send", {
+  payload: { i: Schema.Number, to: Schema.String, t: Schema.Number },
+  defaults: { keep: { count: 0 } }
+}) {}
+
+const postgres = ({ name, postgres }: Place) => {
+  const table = (what: string) => `${name}_${what}`
+  const jobs = tables.mqJobs(table("jobs"))
+  const store = tables.DrizzleJobStore.layer({
+    jobs,
+    attempts: tables.mqJobAttempts(jobs, table("attempts")),
+    schedules: tables.mqSchedules(table("schedules")),
+    queues: tables.mqQueueControl(table("queues")),
+    dedupe: tables.mqDedupe(table("dedupe")),
+    flowChildren: tables.mqFlowChildren(table("flow_children")),
+    flowOutbox: tables.mqFlowOutbox(table("flow_outbox"))
+  })
+  const statements = readFileSync(join(import.meta.dirname, "tables.sql"), "utf8").replace(/^--.*\n/gm, "")
+    .replaceAll("@", name).split(/;\s*\n/).filter((one) => one.trim() !== "")
+  return Layer.unwrap(Effect.gen(function*() {
+    const client = yield* PgClient.PgClient
+    for (const statement of statements) yield* client.unsafe(statement)
+    return store
+  })).pipe(
+    Layer.provide(PgClient.layer({ url: Redacted.make(postgres), maxConnections: 25 }))
+  )
+}
+
+const stores: Partial<Record<Engine, (place: Place) => Layer.Layer<any, any>>> = {
+  memory: () => MemoryJobStore.layer,
+  postgres,
+  redis: ({ name, redis }) =>
+    RedisJobStore.layer({ prefix: name, indexes: false }).pipe(
+      Layer.provide(NodeRedis.layer({ url: `redis://${redis.host}:${redis.port}` }))
+    )
+}
+
+const settings: Partial<Record<Engine, string>> = {
+  memory: "keep.count 0",
+  postgres: "keep.count 0, maxConnections 25",
+  redis: "keep.count 0, no list indexes"
+}
+
+export const contenders: ReadonlyArray<Contender> = Object.entries(stores).map(([engine, store]) => ({
+  name: "effect-mq",
+  engine: engine as Engine,
+  settings: `${settings[engine as Engine]}; Effect 4.0.0-rc.111, which it is tested with`,
+  open: async (place) => {
+    const runtime = ManagedRuntime.make(Layer.merge(store(place), Logger.layer([])))
+    await runtime.context()
+    return {
+      enqueueEach: (payloads, inFlight) =>
+        runtime.runPromise(
+          Effect.forEach(payloads, (payload) => Send.enqueue(payload), { concurrency: inFlight, discard: true })
+        ),
+      // chunks by itself
+      enqueueMany: (payloads) => runtime.runPromise(Send.enqueueMany(payloads)),
+      work: async (concurrency, onJob) => {
+        const worker = ManagedRuntime.make(
+          Send.toLayer((payload: Payload) => Effect.sync(() => onJob(payload)), { concurrency }).pipe(
+            Layer.provide(Worker.layer()),
+            Layer.provide(Layer.effectContext(Effect.promise(() => runtime.context())))
+          )
+        )
+        await worker.context()
+        return { stop: () => worker.dispose() }
+      },
+      close: () => runtime.dispose()
+    }
+  }
+}))
