@@ -20,13 +20,14 @@ const restore = <E>(cause: Cause.Cause<E>, before: Cause.Cause<E>): Cause.Cause<
 export const finalize = <A, E, R, E2 = never, R2 = never>(
   self: Effect.Effect<A, E, R>,
   onExit: (exit: Exit.Exit<A, E>) => Effect.Effect<void, E2, R2> | undefined
-): Effect.Effect<A, E | E2, R | R2> =>
-  Effect.suspend(() => {
-    let before: Cause.Cause<E> | undefined
-    const finalized = Effect.onExitPrimitive(self, (exit) => {
-      if (exit._tag === "Failure") before = exit.cause
+): Effect.Effect<A, E | E2, R | R2> => {
+  let before: Cause.Cause<E> | undefined
+  return Effect.catchCause(
+    Effect.onExitPrimitive(self, (exit) => {
+      // set at every run: the value may be run again, by a retry around it
+      before = exit._tag === "Failure" ? exit.cause : undefined
       return onExit(exit)
-    })
-    return Effect.catchCause(finalized, (cause) =>
-      Effect.failCause(before === undefined ? cause : restore<E | E2>(cause, before)))
-  })
+    }),
+    (cause) => Effect.failCause(before === undefined ? cause : restore<E | E2>(cause, before))
+  )
+}

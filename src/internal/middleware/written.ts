@@ -6,6 +6,7 @@ import type * as Scope from "effect/Scope"
 import type { Decide } from "../../Decide.ts"
 import type * as Job from "../../Job.ts"
 import { finalize } from "../finalize.ts"
+import { provide } from "../provide.ts"
 import type { Wrap } from "./wrap.ts"
 
 /**
@@ -82,20 +83,24 @@ export const hooks: {
 }): Wrap<any, any, any> => {
   const { after, before, provides } = options
   return trust(<I, O, E0>(next: (input: I) => Effect.Effect<O, E0, any>, input: I, job: Job.Job) => {
-    const inside = (value: unknown) => {
-      const run = provides === undefined ? next(input) : Effect.provideService(next(input), provides, value)
-      return after === undefined ? run : finalize(run, (exit) => Effect.uninterruptible(after(exit, value, job)))
-    }
-    return before === undefined
-      ? inside(undefined)
-      // masked as a whole, so that nothing can come between the end of `before` and the registration of `after`
-      : Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(before(job), (value) => {
-          const run = provides === undefined ? next(input) : Effect.provideService(next(input), provides, value)
-          return after === undefined ? restore(run) : finalize(restore(run), (exit) => after(exit, value, job))
-        })
-      )
+    if (before === undefined) return inside(next(input), provides, undefined, after, job)
+    // masked as a whole, so that nothing can come between the end of `before` and the registration of `after`
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(before(job), (value) => inside(restore(next(input)), provides, value, after, job))
+    )
   })
+}
+
+/** What stands between `before` and `after`: with the service, if there is one, which `after` does not see any more. */
+const inside = <A, E, R>(
+  run: Effect.Effect<A, E, R>,
+  provides: Context.Key<any, any> | undefined,
+  value: unknown,
+  after: ((exit: OpaqueExit, before: any, job: Job.Job) => Effect.Effect<void, any, any>) | undefined,
+  job: Job.Job
+): Effect.Effect<A, any, any> => {
+  const provided = provides === undefined ? run : provide(run, provides, value)
+  return after === undefined ? provided : finalize(provided, (exit) => after(exit, value, job))
 }
 
 const trusted = new WeakSet<object>()

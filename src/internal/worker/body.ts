@@ -27,7 +27,10 @@ export const body =
       job.forks = undefined
       job.inBody = true
       // forks are joined before the scope closes: they may use what the handler acquired
-      const inner = withScope(job, withForks(job, Effect.suspend(() => handler(payload))))
+      const inner = withScope(job, () => joinForks(job, handler(payload)), () => {
+        job.inBody = false
+        return job.forks?.interrupt()
+      })
       const fiber = Effect.runForkWith(parent.context)(inner as Effect.Effect<unknown, unknown>)
       const done = fiber.pollUnsafe()
       if (done !== undefined) { // it ran synchronously: nothing to interrupt
@@ -83,14 +86,8 @@ const startLimit = (
 }
 
 /** The handler is over when its forks are, and fails when one of them fails. */
-const withForks = <A, E, R>(job: Run, handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.onExitPrimitive(
-    Effect.flatMap(
-      handler,
-      (value) => job.forks === undefined ? Effect.succeed(value) : Effect.as(job.forks.join, value)
-    ),
-    () => {
-      job.inBody = false
-      return job.forks?.interrupt()
-    }
-  ) as Effect.Effect<A, E, R>
+const joinForks = <A, E, R>(job: Run, handler: Effect.Effect<A, E, R>): Effect.Effect<A, unknown, R> =>
+  Effect.flatMap(
+    handler,
+    (value) => job.forks === undefined ? Effect.succeed(value) : Effect.as(job.forks.join, value)
+  )

@@ -26,7 +26,7 @@ export const compose = (wraps: ReadonlyArray<Named>, inner: Chain): Chain =>
   wraps.reduceRight<Chain>((inner, named) => isTrusted(named.wrap) ? plain(named, inner) : guarded(named, inner), inner)
 
 const plain = ({ wrap }: Named, inner: Chain): Chain => (input, job) =>
-  withScope(job, Effect.suspend(() => wrap((input) => inner(input, job), input, job)))
+  withScope(job, () => wrap((input) => inner(input, job), input, job))
 
 /** Holds what types cannot: `next` runs once at a time, and only while the wrap that received it is open. */
 const guarded = ({ name, wrap }: Named, inner: Chain): Chain => (input, job) => {
@@ -43,7 +43,7 @@ const guarded = ({ name, wrap }: Named, inner: Chain): Chain => (input, job) => 
         return undefined
       })
     })
-  return withScope(job, Effect.suspend(() => wrap(next, input, job)), () => {
+  return withScope(job, () => wrap(next, input, job), () => {
     returned = true
     // a wrap that forked `next` and returned: what runs inside ends before anything outside goes on (L15)
     return open === undefined ? undefined : Fiber.interrupt(open)

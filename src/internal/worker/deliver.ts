@@ -56,16 +56,17 @@ export const deliver = (options: {
   readonly onEnter: (job: Run) => void
 }): (job: Run) => Effect.Effect<Delivered> => {
   const limits: Known = { ...options.limits, unknown: new Map() }
-  const inner = (job: Run, delivery: Delivery): Effect.Effect<Outcome> => {
+  const inner = <A>(job: Run, delivery: Delivery, then: (job: Run, outcome: Outcome) => A): Effect.Effect<A> => {
     job.delivery = delivery
     const task = options.tasks.get(delivery.envelope.task)
     const refused = refuse(job, delivery, task, limits)
-    if (refused !== undefined) return Effect.succeed(refused)
+    if (refused !== undefined) return Effect.succeed(then(job, refused))
     if (delivery.lostFrom !== undefined && task!.onLost !== "requeue") {
-      return interrupted(job, task!, "lost", task!.onLost, Cause.interrupt())
+      const outcome = interrupted(job, task!, "lost", task!.onLost, Cause.interrupt())
+      return Effect.map(outcome, (outcome) => then(job, outcome))
     }
     const payload = fromEnvelope(task!.task.codecs, delivery.envelope)
-    if (payload._tag === "Failure") return Effect.succeed(undecodable(payload.cause))
+    if (payload._tag === "Failure") return Effect.succeed(then(job, undecodable(payload.cause)))
     job.payload = payload.value
     job.entered = true
     options.onEnter(job)
@@ -73,26 +74,27 @@ export const deliver = (options: {
       unknown,
       unknown
     >
+    // eager: most outcomes are known at once, and need no step of their own
+    const decided = (exit: Exit.Exit<unknown, unknown>) =>
+      Effect.mapEager(decide(job, task!, exit), (outcome) => then(job, outcome))
     return Effect.matchCauseEffect(chain, {
-      onSuccess: (value) => decide(job, task!, Exit.succeed(value)),
-      onFailure: (cause) => decide(job, task!, Exit.failCause(cause))
+      onSuccess: (value) => decided(Exit.succeed(value)),
+      onFailure: (cause) => decided(Exit.failCause(cause))
     })
   }
-  if (options.wraps.length === 0) {
-    return (job) => Effect.map(inner(job, job.delivery), (outcome) => delivered(job, outcome))
-  }
+  if (options.wraps.length === 0) return (job) => inner(job, job.delivery, delivered)
   return (job) =>
     Effect.suspend(() => {
       let last: Delivered | undefined
       job.election = election(job)
       const core = (delivery: Delivery) =>
-        Effect.map(inner(job, delivery), (outcome) => {
+        inner(job, delivery, (_, outcome) => {
           last = job.delivered = delivered(job, outcome)
           return last.settlement
         })
       const chain = options.wraps.reduceRight(
         (next, wrap) => (delivery: Delivery) =>
-          withScope(job, Effect.suspend(() => wrap(next, delivery))) as Effect.Effect<Settlement>,
+          withScope(job, () => wrap(next, delivery)) as Effect.Effect<Settlement>,
         core
       )
       return Effect.matchCauseEffect(chain(job.delivery), {

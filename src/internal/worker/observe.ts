@@ -5,9 +5,11 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import type { Observed, Observer } from "../../Middleware.ts"
+import type { Outcome } from "../../Outcome.ts"
 import type { Delivered } from "./deliver.ts"
 import type { Run } from "./run.ts"
 
@@ -24,97 +26,111 @@ export const observed = (
 ): (run: Run) => Effect.Effect<Delivered, never, any> => {
   if (observers.length === 0) return deliver
   const clock = Context.get(context, Clock.Clock)
+  const call = caller(context, limit)
   return (run) =>
     Effect.suspend(() => {
-      const seen: Observed = {
-        get delivery() {
-          return run.delivery
-        },
-        get task() {
-          return run.task
-        },
-        get payload() {
-          return run.payload
-        },
-        get definition() {
-          return run.resolved?.task
-        },
-        startedAt: run.startedAt,
-        clock,
-        worker
-      }
-      // per observer what its `before` returned; absent when that did not complete
-      const befores = new Map<Observer<any>, unknown>()
-      const before = each(observers, (observer) => {
-        if (observer.before === undefined) {
-          befores.set(observer, undefined)
-          return undefined
+      const seen = new Seen(run, clock, worker)
+      // per observer what its `before` returned; `absent` when that did not complete
+      const befores: Array<unknown> = []
+      const before = (from: number): Effect.Effect<void> | undefined => {
+        for (let i = from; i < observers.length; i++) {
+          befores[i] = undefined
+          const observer = observers[i]!
+          if (observer.before === undefined) continue
+          befores[i] = absent
+          const waiting = call(observer, "before", seen, undefined, undefined, befores, i)
+          if (waiting !== undefined) return then(waiting, () => before(i + 1))
         }
-        return hook(context, observer, "before", limit, () =>
-          observer.before!(seen), (value) =>
-          befores.set(observer, value))
+        return undefined
+      }
+      const after = (from: number, outcome: Outcome): Effect.Effect<void> | undefined => {
+        for (let i = from; i >= 0; i--) {
+          const observer = observers[i]!
+          if (observer.after === undefined || befores[i] === absent) continue
+          const waiting = call(observer, "after", seen, outcome, befores[i], undefined, 0)
+          if (waiting !== undefined) return then(waiting, () => after(i - 1, outcome))
+        }
+        return undefined
+      }
+      const waiting = before(0)
+      const inner = waiting === undefined ? deliver(run) : Effect.flatMap(waiting, () => deliver(run))
+      return Effect.flatMap(inner, (delivered) => {
+        const waiting = after(observers.length - 1, delivered.outcome)
+        return waiting === undefined ? Effect.succeed(delivered) : Effect.as(waiting, delivered)
       })
-      const inner = Effect.flatMap(deliver(run), (delivered) => {
-        const after = each(observers.toReversed(), (observer) =>
-          observer.after === undefined || !befores.has(observer)
-            ? undefined
-            : hook(context, observer, "after", limit, () =>
-              observer.after!(delivered.outcome, befores.get(observer), seen), () => {}))
-        return after === undefined ? Effect.succeed(delivered) : Effect.as(after, delivered)
-      })
-      return before === undefined ? inner : Effect.andThen(before, inner)
     })
 }
 
-/** Runs the hooks in order; undefined when all of them were over at once. */
-const each = <A>(
-  items: ReadonlyArray<A>,
-  f: (item: A) => Effect.Effect<void> | undefined
-): Effect.Effect<void> | undefined => {
-  for (let i = 0; i < items.length; i++) {
-    const waiting = f(items[i]!)
-    if (waiting !== undefined) {
-      return Effect.andThen(waiting, Effect.suspend(() => each(items.slice(i + 1), f) ?? Effect.void))
-    }
+const absent = Symbol("absent")
+
+const then = (waiting: Effect.Effect<void>, rest: () => Effect.Effect<void> | undefined): Effect.Effect<void> =>
+  Effect.flatMap(waiting, () => rest() ?? Effect.void)
+
+/** A run as observers see it. */
+class Seen implements Observed {
+  readonly #run: Run
+  readonly startedAt: number
+  readonly clock: Clock.Clock
+  readonly worker: string
+
+  constructor(run: Run, clock: Clock.Clock, worker: string) {
+    this.#run = run
+    this.startedAt = run.startedAt
+    this.clock = clock
+    this.worker = worker
   }
-  return undefined
+  get delivery() {
+    return this.#run.delivery
+  }
+  get task() {
+    return this.#run.task
+  }
+  get payload() {
+    return this.#run.payload
+  }
+  get definition() {
+    return this.#run.resolved?.task
+  }
 }
 
-/** One hook: undefined when it is over already, else the wait for it, which never fails. */
-const hook = (
-  context: Context.Context<never>,
+/**
+ * Calls one hook: undefined when it is over already, else the wait for it, which never fails. What a `before` returned is
+ * written to its place in `befores`.
+ */
+const caller = (context: Context.Context<never>, limit: number) =>
+(
   observer: Observer<any>,
   which: "before" | "after",
-  limit: number,
-  run: () => unknown,
-  done: (value: unknown) => void
+  seen: Observed,
+  outcome: Outcome | undefined,
+  begun: unknown,
+  befores: Array<unknown> | undefined,
+  place: number
 ): Effect.Effect<void> | undefined => {
   let result: unknown
   try {
-    result = run()
+    result = outcome === undefined ? observer.before!(seen) : observer.after!(outcome, begun, seen)
   } catch (defect) {
     return failed(observer, which, Effect.die(defect))
   }
   if (!Effect.isEffect(result)) {
-    done(result)
+    if (befores !== undefined) befores[place] = result
     return undefined
   }
   const fiber = Effect.runForkWith(context)(result as Effect.Effect<unknown>)
-  const exit = fiber.pollUnsafe()
-  if (exit !== undefined) {
+  const over = (exit: Exit.Exit<unknown>): Effect.Effect<void> | undefined => {
     if (exit._tag === "Failure") return failed(observer, which, exit)
-    done(exit.value)
+    if (befores !== undefined) befores[place] = exit.value
     return undefined
   }
+  const exit = fiber.pollUnsafe()
+  if (exit !== undefined) return over(exit)
   return Effect.flatMap(
     Effect.raceFirst(Fiber.await(fiber), Effect.as(Effect.sleep(limit), undefined)),
     (exit) => {
-      if (exit === undefined) {
-        fiber.interruptUnsafe() // not waited for: it may refuse
-        return failed(observer, which, Effect.die(new Error(`it ran longer than ${limit} ms and was interrupted`)))
-      }
-      if (exit._tag === "Failure") return failed(observer, which, exit)
-      return Effect.sync(() => done(exit.value))
+      if (exit !== undefined) return over(exit) ?? Effect.void
+      fiber.interruptUnsafe() // not waited for: it may refuse
+      return failed(observer, which, Effect.die(new Error(`it ran longer than ${limit} ms and was interrupted`)))
     }
   )
 }
