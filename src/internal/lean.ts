@@ -29,4 +29,6 @@ const works = ((): boolean => {
 })()
 
 /** @internal */
-export const leanOf: (context: Context.Context<never>) => Context.Context<never> = works ? disguise : (context) => context
+export const leanOf: (context: Context.Context<never>) => Context.Context<never> = works
+  ? disguise
+  : (context) => context

@@ -9,9 +9,9 @@ import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
+import * as MemoryBackend from "windlass/backends/MemoryBackend"
 import * as Job from "windlass/Job"
 import * as Middleware from "windlass/Middleware"
-import * as MemoryBackend from "windlass/backends/MemoryBackend"
 import * as Task from "windlass/Task"
 import * as TaskGroup from "windlass/TaskGroup"
 import * as Worker from "windlass/Worker"
@@ -57,7 +57,9 @@ const drained = (
     const report = yield* Worker.launch(
       Worker.layer(TaskGroup.make(Run), { mode: "drain" }).pipe(
         Layer.provide(Run.toLayer(() => Effect.asVoid(handler) as Effect.Effect<void>)),
-        Layer.provide(Layer.succeed(Open, Middleware.hooks({ provides: Opened, before: () => Effect.as(before, "opened") }))),
+        Layer.provide(
+          Layer.succeed(Open, Middleware.hooks({ provides: Opened, before: () => Effect.as(before, "opened") }))
+        ),
         Layer.provide(Layer.succeed(Pool, "pool"))
       )
     )

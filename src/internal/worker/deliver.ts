@@ -93,8 +93,7 @@ export const deliver = (options: {
           return last.settlement
         })
       const chain = options.wraps.reduceRight(
-        (next, wrap) => (delivery: Delivery) =>
-          withScope(job, () => wrap(next, delivery)) as Effect.Effect<Settlement>,
+        (next, wrap) => (delivery: Delivery) => withScope(job, () => wrap(next, delivery)) as Effect.Effect<Settlement>,
         core
       )
       return Effect.matchCauseEffect(chain(job.delivery), {
