@@ -7,11 +7,12 @@
  *     node --conditions=windlass-source examples/06-one-line/main.ts redis      # WINDLASS_REDIS_URL, or 127.0.0.1:6379
  */
 import { Effect, Layer, References } from "effect"
-import type * as RedisBackend from "windlass/backends/RedisBackend"
+import type { Backend } from "windlass/Backend"
+import type { AllButTransactional } from "windlass/Capability"
 import { inRedis, memory, postgresql, sqlite } from "./backends.ts"
 import { program, worker } from "./program.ts"
 
-const backends: Readonly<Record<string, Layer.Layer<RedisBackend.Services, unknown>>> = {
+const backends: Readonly<Record<string, Layer.Layer<Backend | AllButTransactional, unknown>>> = {
   memory,
   sqlite,
   postgres: postgresql,

@@ -21,6 +21,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Backend, type BackendError, type Limits } from "../Backend.ts"
 import * as Capability from "../Capability.ts"
+import { maxGroupLimit } from "./internal/groupLimit.ts"
 import * as abilities from "./sqlite/abilities.ts"
 import { connect } from "./sqlite/connect.ts"
 import { core } from "./sqlite/core.ts"
@@ -98,7 +99,7 @@ export const defaults = {
  * @category models
  * @since 0.1.0
  */
-export type Services = Backend | Capability.AllButTransactional
+export type Services = Backend | Capability.AllButTransactional | Capability.GroupLimit
 
 const make = Effect.fnUntraced(function*(options: Options) {
   const clock = yield* Clock.clockWith(Effect.succeed)
@@ -138,6 +139,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Context.add(Capability.Priority, priorities),
     Context.add(Capability.Unique, { scopes: ["started", "finished", "window"] }),
     Context.add(Capability.Groups, { ordered: true }),
+    Context.add(Capability.GroupLimit, { max: maxGroupLimit }),
     Context.add(Capability.AtomicBatch, { max: limits.publishBatch }),
     Context.add(Capability.ExactAttempts, {}),
     Context.add(Capability.Results, abilities.results(engine, waits)),

@@ -22,7 +22,7 @@ import * as SqliteBackend from "windlass/backends/SqliteBackend"
 import * as Capability from "windlass/Capability"
 import { Connection } from "../../src/backends/sqlite/connection.ts"
 import { Engine } from "../../src/backends/sqlite/engine.ts"
-import { applicationId, migrations } from "../../src/backends/sqlite/schema.ts"
+import { applicationId, latest, migrations, unreleased } from "../../src/backends/sqlite/schema.ts"
 import { Wake } from "../../src/backends/sqlite/wake.ts"
 import { folder } from "./sqlite/process.ts"
 
@@ -119,13 +119,29 @@ describe("the file", () => {
     Effect.gen(function*() {
       const filename = yield* newFile
       yield* use(filename, Effect.void)
-      yield* byHand(filename, `PRAGMA user_version = ${migrations.length + 3}`)
+      yield* byHand(filename, `PRAGMA user_version = ${latest + 3}`)
       const error = yield* opening(filename)
       assert.strictEqual(error._tag, "windlass/BackendError")
       assert.isFalse(error.retryable)
-      assert.include(error.message, `version ${migrations.length + 3}`)
-      assert.include(error.message, `up to ${migrations.length}`)
+      assert.include(error.message, `version ${latest + 3}`)
+      assert.include(error.message, `up to ${latest}`)
       assert.include(error.message, "upgrade windlass")
+    }))
+
+  it.effect("a file that no release made is refused, and is left alone", () =>
+    Effect.gen(function*() {
+      const filename = yield* newFile
+      yield* use(filename, Effect.void)
+      for (let version = 1; version <= unreleased; version++) {
+        yield* byHand(filename, `PRAGMA user_version = ${version}`)
+        const error = yield* opening(filename)
+        assert.isFalse(error.retryable)
+        assert.include(error.message, `version ${version}`)
+        assert.include(error.message, "never released: name another file")
+      }
+      // the version is all that is wrong with it
+      yield* byHand(filename, `PRAGMA user_version = ${latest}`)
+      yield* use(filename, Effect.void)
     }))
 
   for (
@@ -175,7 +191,7 @@ describe("the file", () => {
       yield* use(filename, Effect.void)
       const database = new DatabaseSync(filename, { readOnly: true })
       assert.deepStrictEqual({ ...database.prepare("PRAGMA application_id").get() }, { application_id: applicationId })
-      assert.deepStrictEqual({ ...database.prepare("PRAGMA user_version").get() }, { user_version: migrations.length })
+      assert.deepStrictEqual({ ...database.prepare("PRAGMA user_version").get() }, { user_version: latest })
       assert.deepStrictEqual({ ...database.prepare("PRAGMA journal_mode").get() }, { journal_mode: "wal" })
       database.close()
     }))

@@ -98,8 +98,8 @@ const all = [
 export const profiles = {
   sqlite: {
     limits,
-    abilities: all,
-    rules: { priorities: { min: -32_768, max: 32_767 }, groupLimit: false, granularityMillis: 1, lastTime }
+    abilities: [...all, "GroupLimit"],
+    rules: { priorities: { min: -32_768, max: 32_767 }, groupLimit: true, granularityMillis: 1, lastTime }
   },
   /** less `Transactional`: a transaction of a database that is not there cannot be joined */
   postgres: {
@@ -115,8 +115,8 @@ export const profiles = {
   },
   redis: {
     limits: { ...limits, publishBatch: 1_000, takeBatch: 1_000, settleBatch: 1_000 },
-    abilities: all,
-    rules: { priorities: { min: -32_768, max: 32_767 }, groupLimit: false, granularityMillis: 1, lastTime }
+    abilities: [...all, "GroupLimit"],
+    rules: { priorities: { min: -32_768, max: 32_767 }, groupLimit: true, granularityMillis: 1, lastTime }
   },
   /** standard queues */
   sqs: {

@@ -122,7 +122,7 @@ export class Claim {
     )
     this.dropReady = connection.statement("DELETE FROM ready WHERE queue = ? AND (rank, pos) <= (?, ?)")
     this.expired = connection.records(
-      `SELECT a.num, a.queue, a.worker, a.claimed, j.rank, j.pos, j.grp, j.spent, j.events
+      `SELECT a.num, a.queue, a.worker, a.claimed, j.rank, j.pos, j.grp, j.lim, j.spent, j.events
        FROM active a CROSS JOIN job j ON j.num = a.num
        WHERE a.queue = ? AND a.lease <= ? ORDER BY a.lease, a.num LIMIT ?`
     )
@@ -161,7 +161,7 @@ export class Claim {
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i]!
       if (row[18] !== null) {
-        this.groups.started({ num: row[2], queue, rank: row[0], pos: row[1], grp: row[18] }, row[18])
+        this.groups.started({ num: row[2], queue, rank: row[0], pos: row[1], grp: row[18], lim: null }, row[18])
       }
       if (row[20] === "started") this.keys.free(queue, row[19]!, row[2])
       deliveries[i] = toDelivery(row, name, token, this.keepsSuccesses)

@@ -1,6 +1,8 @@
 /**
- * Groups: members run one at a time, by rank, then position. All that wait stand in `waiting`; the head stands in `ready`
- * as well when it is not scheduled and no other runs, and that is the group's turn. So a claim never looks at groups.
+ * Groups: members start by rank, then position, as many at a time as the group's limit says. All that wait stand in
+ * `waiting`, scheduled ones too; the first of them have their turn, one for every slot that is free, and those of these
+ * that are not scheduled stand in `ready` as well. So a claim never looks at groups. `lane` knows the last that has its
+ * turn: every move looks at that one and its neighbours, however many wait.
  *
  * @since 0.1.0
  */
@@ -14,86 +16,159 @@ export interface Spot {
   readonly rank: number
   readonly pos: number
   readonly grp: string | null
+  /** of the group, as the job was enqueued: for a group that nobody is in; null: 1 */
+  readonly lim: number | null
 }
 
 interface Lane {
-  readonly running: number | null
-  readonly turn: number | null
-  readonly turn_rank: number | null
-  readonly turn_pos: number | null
+  lim: number
+  running: number
+  turns: number
+  /** of the last that has its turn; null when none has */
+  turn_rank: number | null
+  turn_pos: number | null
 }
 
-interface Head {
+interface Member {
   readonly num: number
   readonly rank: number
   readonly pos: number
   readonly due: number | null
 }
 
-const empty: Lane = { running: null, turn: null, turn_rank: null, turn_pos: null }
+type Place = Pick<Spot, "rank" | "pos">
 
 export class Groups {
   private readonly lane: Records<Lane>
-  private readonly head: Records<Head>
+  private readonly after: Records<Member>
+  private readonly before: Records<Place>
   private readonly putLane: StatementSync
   private readonly dropLane: StatementSync
+  private readonly start: Records<Pick<Lane, "turns" | "turn_rank" | "turn_pos">>
+  private readonly turn: StatementSync
+  private readonly stop: StatementSync
   private readonly join: StatementSync
   private readonly leave: StatementSync
   private readonly putReady: StatementSync
   private readonly dropReady: StatementSync
 
   constructor(connection: Connection) {
-    this.lane = connection.records("SELECT running, turn, turn_rank, turn_pos FROM lane WHERE queue = ? AND grp = ?")
-    this.head = connection.records(
+    this.lane = connection.records(
+      "SELECT lim, running, turns, turn_rank, turn_pos FROM lane WHERE queue = ? AND grp = ?"
+    )
+    this.after = connection.records(
       `SELECT w.num, w.rank, w.pos, j.due FROM waiting w CROSS JOIN job j ON j.num = w.num
-       WHERE w.queue = ? AND w.grp = ? ORDER BY w.rank, w.pos LIMIT 1`
+       WHERE w.queue = ? AND w.grp = ? AND (w.rank, w.pos) > (?, ?) ORDER BY w.rank, w.pos LIMIT 1`
+    )
+    this.before = connection.records(
+      `SELECT rank, pos FROM waiting WHERE queue = ? AND grp = ? AND (rank, pos) < (?, ?)
+       ORDER BY rank DESC, pos DESC LIMIT 1`
     )
     this.putLane = connection.statement(
-      "INSERT OR REPLACE INTO lane (queue, grp, running, turn, turn_rank, turn_pos) VALUES (?, ?, ?, ?, ?, ?)"
+      `INSERT OR REPLACE INTO lane (queue, grp, lim, running, turns, turn_rank, turn_pos) VALUES (?, ?, ?, ?, ?, ?, ?)`
     )
     this.dropLane = connection.statement("DELETE FROM lane WHERE queue = ? AND grp = ?")
+    this.start = connection.records(
+      `UPDATE lane SET running = running + 1, turns = turns - 1 WHERE queue = ? AND grp = ?
+       RETURNING turns, turn_rank, turn_pos`
+    )
+    this.turn = connection.statement("UPDATE lane SET turn_rank = ?, turn_pos = ? WHERE queue = ? AND grp = ?")
+    this.stop = connection.statement("UPDATE lane SET running = running - 1 WHERE queue = ? AND grp = ?")
     this.join = connection.statement("INSERT INTO waiting (queue, grp, rank, pos, num) VALUES (?, ?, ?, ?, ?)")
     this.leave = connection.statement("DELETE FROM waiting WHERE queue = ? AND grp = ? AND rank = ? AND pos = ?")
     this.putReady = connection.statement("INSERT INTO ready (queue, rank, pos, num) VALUES (?, ?, ?, ?)")
     this.dropReady = connection.statement("DELETE FROM ready WHERE queue = ? AND rank = ? AND pos = ?")
   }
 
-  /** the member waits from now on */
-  enter(spot: Spot, grp: string): void {
-    this.join.run(spot.queue, grp, spot.rank, spot.pos, spot.num)
-    this.refresh(spot.queue, grp)
+  /** the member waits from now on. `says`: it is a new one, and its limit is the group's now */
+  enter(spot: Spot, grp: string, scheduled: boolean, says: boolean): void {
+    const { num, pos, queue, rank } = spot
+    const own = spot.lim ?? 1
+    const found = this.lane.get(queue, grp)
+    const lane = found ?? { lim: own, running: 0, turns: 0, turn_rank: null, turn_pos: null }
+    this.join.run(queue, grp, rank, pos, num)
+    const first = hasTurn(spot, lane)
+    if (first) {
+      lane.turns++
+      if (!scheduled) this.putReady.run(queue, rank, pos, num)
+    }
+    const limits = says && lane.lim !== own
+    if (limits) lane.lim = own
+    this.balance(queue, grp, lane, first || limits || found === undefined)
   }
 
   /** the member, which waited, is gone */
   withdraw(spot: Spot, grp: string): void {
-    this.leave.run(spot.queue, grp, spot.rank, spot.pos)
-    this.refresh(spot.queue, grp)
+    const { pos, queue, rank } = spot
+    this.leave.run(queue, grp, rank, pos)
+    const lane = this.lane.get(queue, grp)!
+    const first = hasTurn(spot, lane)
+    if (first) {
+      this.dropReady.run(queue, rank, pos)
+      lane.turns--
+      if (pos === lane.turn_pos) this.stepBack(queue, grp, lane)
+    }
+    this.balance(queue, grp, lane, first)
   }
 
   /** the member was claimed, so it has left `ready` already */
-  started(spot: Spot, grp: string): void {
-    this.leave.run(spot.queue, grp, spot.rank, spot.pos)
-    this.putLane.run(spot.queue, grp, spot.num, null, null, null)
+  started({ pos, queue, rank }: Spot, grp: string): void {
+    this.leave.run(queue, grp, rank, pos)
+    const lane = this.start.get(queue, grp)!
+    if (pos !== lane.turn_pos) return
+    const last = lane.turns === 0 ? undefined : this.before.get(queue, grp, rank, pos)
+    this.turn.run(last?.rank ?? null, last?.pos ?? null, queue, grp)
   }
 
   /** the running member stopped running; the next one has its turn with the `refresh` or `enter` that follows */
   stopped(queue: number, grp: string): void {
-    this.putLane.run(queue, grp, null, null, null, null)
+    this.stop.run(queue, grp)
   }
 
-  /** gives the turn to whom it belongs now */
+  /** the member, which waits, is not scheduled any more */
+  due({ num, pos, queue, rank }: Spot, grp: string): void {
+    if (hasTurn({ rank, pos }, this.lane.get(queue, grp)!)) this.putReady.run(queue, rank, pos, num)
+  }
+
+  /** gives the turns to whom they belong now */
   refresh(queue: number, grp: string): void {
-    const lane = this.lane.get(queue, grp) ?? empty
-    const head = this.head.get(queue, grp)
-    const next = lane.running === null && head !== undefined && head.due === null ? head : undefined
-    if (head === undefined && lane.running === null) {
-      if (lane.turn !== null) this.dropReady.run(queue, lane.turn_rank, lane.turn_pos)
-      this.dropLane.run(queue, grp)
-      return
+    const lane = this.lane.get(queue, grp)
+    if (lane !== undefined) this.balance(queue, grp, lane, false)
+  }
+
+  /** as many turns as slots are free; a group that nobody is in is forgotten, with its limit */
+  private balance(queue: number, grp: string, lane: Lane, changed: boolean): void {
+    const slots = Math.max(0, lane.lim - lane.running)
+    while (lane.turns > slots) {
+      // of a scheduled one there is nothing to take back
+      this.dropReady.run(queue, lane.turn_rank, lane.turn_pos)
+      lane.turns--
+      this.stepBack(queue, grp, lane)
+      changed = true
     }
-    if (lane.turn === (next?.num ?? null) && lane.turn_pos === (next?.pos ?? null)) return
-    if (lane.turn !== null) this.dropReady.run(queue, lane.turn_rank, lane.turn_pos)
-    if (next !== undefined) this.putReady.run(queue, next.rank, next.pos, next.num)
-    this.putLane.run(queue, grp, lane.running, next?.num ?? null, next?.rank ?? null, next?.pos ?? null)
+    while (lane.turns < slots) {
+      const next = this.after.get(queue, grp, lane.turn_rank ?? first.rank, lane.turn_pos ?? first.pos)
+      if (next === undefined) break
+      if (next.due === null) this.putReady.run(queue, next.rank, next.pos, next.num)
+      lane.turns++
+      lane.turn_rank = next.rank
+      lane.turn_pos = next.pos
+      changed = true
+    }
+    if (lane.running === 0 && lane.turns === 0) this.dropLane.run(queue, grp)
+    else if (changed) this.putLane.run(queue, grp, lane.lim, lane.running, lane.turns, lane.turn_rank, lane.turn_pos)
+  }
+
+  /** the last turn is that of the member before */
+  private stepBack(queue: number, grp: string, lane: Lane): void {
+    const last = lane.turns === 0 ? undefined : this.before.get(queue, grp, lane.turn_rank, lane.turn_pos)
+    lane.turn_rank = last?.rank ?? null
+    lane.turn_pos = last?.pos ?? null
   }
 }
+
+/** before all that wait */
+const first: Place = { rank: -(2 ** 31), pos: 0 }
+
+const hasTurn = ({ pos, rank }: Place, { turn_pos, turn_rank }: Lane): boolean =>
+  turn_rank !== null && (rank < turn_rank || (rank === turn_rank && pos <= turn_pos!))

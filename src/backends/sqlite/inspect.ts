@@ -60,7 +60,7 @@ export class Reader {
   private readonly record: Records<JobRow>
   private readonly walks: Record<"job" | "active" | "ended", Rows<readonly [num: number, matches: number]>>
   private readonly dead: Rows<readonly [num: number, matches: number]>
-  private readonly count: Rows<readonly [number, number, number, number, number, number, number]>
+  private readonly count: Rows<readonly [number, number, number, number, number, number]>
 
   constructor(engine: Engine) {
     this.engine = engine
@@ -71,11 +71,7 @@ export class Reader {
          CASE WHEN e.num IS NOT NULL THEN e.state
            WHEN a.num IS NOT NULL THEN 'active'
            WHEN j.due > ? THEN 'scheduled'
-           WHEN j.grp IS NULL OR l.turn = j.num THEN 'ready'
-           -- due, and its group's turn as soon as a claim looks
-           WHEN j.due IS NOT NULL AND l.running IS NULL AND j.num = (
-             SELECT w.num FROM waiting w WHERE w.queue = j.queue AND w.grp = j.grp ORDER BY w.rank, w.pos LIMIT 1
-           ) THEN 'ready'
+           WHEN j.grp IS NULL OR (j.rank, j.pos) <= (l.turn_rank, l.turn_pos) THEN 'ready'
            ELSE 'blocked' END AS state,
          coalesce(a.worker, e.worker) AS worker, coalesce(a.claimed, e.claimed) AS claimed,
          e.finished, e.reason, e.exit
@@ -96,8 +92,9 @@ export class Reader {
     )
     this.count = connection.rows(
       `SELECT (SELECT count(*) FROM ready WHERE queue = q.num),
-         (SELECT count(*) FROM waiting w CROSS JOIN job j ON j.num = w.num WHERE w.queue = q.num AND j.due IS NULL),
-         (SELECT count(*) FROM lane WHERE queue = q.num AND turn IS NOT NULL),
+         (SELECT count(*) FROM waiting w CROSS JOIN job j ON j.num = w.num
+          CROSS JOIN lane l ON l.queue = w.queue AND l.grp = w.grp
+          WHERE w.queue = q.num AND j.due IS NULL AND ((w.rank, w.pos) <= (l.turn_rank, l.turn_pos)) IS NOT TRUE),
          (SELECT count(*) FROM scheduled WHERE queue = q.num AND due <= ?),
          (SELECT count(*) FROM scheduled WHERE queue = q.num AND due > ?),
          (SELECT count(*) FROM active WHERE queue = q.num),
@@ -113,8 +110,8 @@ export class Reader {
 
   /** ready ones include those that are blocked, and those that are due and were not moved yet */
   counts(queue: number, now: number): Counts {
-    const [ready, waiting, turns, due, scheduled, active, dead] = this.count.get(now, now, now, queue)!
-    return { ready: ready - turns + waiting + due, scheduled, active, dead }
+    const [ready, blocked, due, scheduled, active, dead] = this.count.get(now, now, now, queue)!
+    return { ready: ready + blocked + due, scheduled, active, dead }
   }
 
   pages(

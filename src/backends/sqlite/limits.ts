@@ -5,7 +5,7 @@
  */
 import { Buffer } from "node:buffer"
 import type { BackendError, Destination, Envelope, Item, Limits } from "../../Backend.ts"
-import { anyGroupLimit } from "../internal/groupLimit.ts"
+import { badGroupLimit } from "../internal/groupLimit.ts"
 import { refusal } from "./errors.ts"
 
 export const priorities = { min: -32_768, max: 32_767 } as const
@@ -78,7 +78,7 @@ export const publishRefused = (
         `${job} has priority ${priority}, ${backend} takes whole numbers from ${priorities.min} to ${priorities.max}`
       )
     }
-    const limit = anyGroupLimit(backend, item)
+    const limit = badGroupLimit(item)
     if (limit !== undefined) return refuse(`${job} has ${limit}`)
     if (keepResult !== undefined && Number.isNaN(keepResult)) {
       return refuse(`${job} asks to keep its result for ${keepResult} ms, which is no duration`)

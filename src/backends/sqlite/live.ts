@@ -25,7 +25,7 @@ export interface Live extends Spot {
 }
 
 const select = `
-  SELECT j.num, j.id, j.queue, j.rank, j.pos, j.grp, j.due, j.ukey, j.until, j.keep, j.spent, j.unsettled,
+  SELECT j.num, j.id, j.queue, j.rank, j.pos, j.grp, j.lim, j.due, j.ukey, j.until, j.keep, j.spent, j.unsettled,
     j.first_failed, j.abort, j.error, j.events, e.state, e.expires
   FROM job j LEFT JOIN ended e ON e.num = j.num`
 

@@ -10,7 +10,7 @@ import { DatabaseSync } from "node:sqlite"
 import type { BackendError } from "../../Backend.ts"
 import { began } from "./boot.ts"
 import { isBusy, refusal } from "./errors.ts"
-import { applicationId, migrations } from "./schema.ts"
+import { applicationId, latest, migrations, unreleased } from "./schema.ts"
 
 export interface Settings {
   readonly name: string
@@ -70,11 +70,18 @@ const recognise = (database: DatabaseSync, settings: Settings): number => {
   const id = pragma(database, "application_id")
   const version = pragma(database, "user_version")
   if (id === applicationId) {
-    if (version <= migrations.length) return version
+    if (version > 0 && version <= unreleased) {
+      throw foreign(
+        settings,
+        `${filename} has version ${version} of the queue's schema, which is of a windlass that was never released: name ` +
+          `another file, or remove this one with the jobs in it`
+      )
+    }
+    if (version <= latest) return version
     throw foreign(
       settings,
       `${filename} has version ${version} of the queue's schema, this windlass knows versions up to ` +
-        `${migrations.length}: upgrade windlass in this process, or name another file`
+        `${latest}: upgrade windlass in this process, or name another file`
     )
   }
   const tables = database.prepare(
@@ -103,13 +110,12 @@ const recognise = (database: DatabaseSync, settings: Settings): number => {
 
 /** several processes may do this at once: the first to get the lock does it, the others find it done */
 const migrate = (database: DatabaseSync, settings: Settings): void => {
-  if (recognise(database, settings) === migrations.length) return
+  if (recognise(database, settings) === latest) return
   database.exec("BEGIN IMMEDIATE")
   try {
-    for (let version = recognise(database, settings); version < migrations.length; version++) {
-      database.exec(migrations[version]!)
-    }
-    database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${migrations.length}`)
+    const version = recognise(database, settings)
+    for (const migration of migrations.slice(Math.max(0, version - unreleased))) database.exec(migration)
+    database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${latest}`)
     database.exec("COMMIT")
   } catch (cause) {
     if (database.isTransaction) database.exec("ROLLBACK")

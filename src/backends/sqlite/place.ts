@@ -34,7 +34,7 @@ export class Place {
     this.dropScheduled = connection.statement("DELETE FROM scheduled WHERE queue = ? AND due = ? AND num = ?")
     this.dropDue = connection.statement("DELETE FROM scheduled WHERE queue = ? AND (due, num) <= (?, ?)")
     this.due = connection.records(
-      `SELECT j.num, s.queue, j.rank, j.pos, j.grp, s.due, j.front FROM scheduled s CROSS JOIN job j ON j.num = s.num
+      `SELECT j.num, s.queue, j.rank, j.pos, j.grp, j.lim, s.due, j.front FROM scheduled s CROSS JOIN job j ON j.num = s.num
        WHERE s.queue = ? AND s.due <= ? ORDER BY s.due, s.num LIMIT ?`
     )
     this.move = connection.statement("UPDATE job SET pos = ?, due = ?, front = ? WHERE num = ?")
@@ -45,10 +45,10 @@ export class Place {
     return this.sequence.take()
   }
 
-  /** a job that is in no place yet and whose row says `pos` and `due` already */
-  enter(spot: Spot, due: number | null): void {
+  /** a job that is in no place yet and whose row says `pos` and `due` already; `isNew`: it was enqueued just now */
+  enter(spot: Spot, due: number | null, isNew = false): void {
     if (due !== null) this.putScheduled.run(spot.queue, due, spot.num)
-    if (spot.grp !== null) this.groups.enter(spot, spot.grp)
+    if (spot.grp !== null) this.groups.enter(spot, spot.grp, due !== null, isNew)
     else if (due === null) this.putReady.run(spot.queue, spot.rank, spot.pos, spot.num)
   }
 
@@ -65,14 +65,14 @@ export class Place {
     this.enter(spot, due)
   }
 
-  /** before all others of their rank, in the order given */
+  /** before all others of their rank, in the order given. Members of a group keep their places in the group */
   enterFront(spots: ReadonlyArray<Spot>): void {
     if (spots.length === 0) return
     const first = this.sequence.take(spots.length)
     for (let i = spots.length - 1; i >= 0; i--) {
       const spot = spots[i]!
       // the last one gets the greatest position, and each batch stands before the earlier ones
-      const pos = -(first + spots.length - 1 - i)
+      const pos = spot.grp === null ? -(first + spots.length - 1 - i) : spot.pos
       this.move.run(pos, null, 0, spot.num)
       this.enter({ ...spot, pos }, null)
     }
@@ -93,15 +93,14 @@ export class Place {
     this.dropDue.run(queue, last.due, last.num)
     const front: Array<Spot> = []
     for (const row of rows) {
-      if (row.front === 1) {
-        if (row.grp !== null) this.groups.withdraw(row, row.grp)
-        front.push(row)
-      } else if (row.grp === null) {
-        this.enterBack(row, null)
-      } else {
+      if (row.grp !== null) {
         // it waits in its group already
         this.move.run(row.pos, null, 0, row.num)
-        this.groups.refresh(queue, row.grp)
+        this.groups.due(row, row.grp)
+      } else if (row.front === 1) {
+        front.push(row)
+      } else {
+        this.enterBack(row, null)
       }
     }
     this.enterFront(front)

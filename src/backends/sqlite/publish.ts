@@ -45,9 +45,9 @@ export class Publish {
     this.place = parts.place
     this.end = parts.end
     this.insert = connection.statement(
-      `INSERT INTO job (num, id, queue, task, version, headers, origin, rank, pos, due, grp, ukey, until, keep, enqueued,
+      `INSERT INTO job (num, id, queue, task, version, headers, origin, rank, pos, due, grp, lim, ukey, until, keep, enqueued,
          scheduled_for, payload)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (id) DO NOTHING`
     )
     this.putReady = connection.statement("INSERT INTO ready (queue, rank, pos, num) VALUES (?, ?, ?, ?)")
@@ -72,13 +72,14 @@ export class Publish {
   }
 
   private store(queue: number, item: Item, num: number, now: number): Published {
-    const { envelope, group, unique } = item
+    const { envelope, group, groupLimit, unique } = item
     const dueAt = item.due === undefined
       ? 0
       : item.due._tag === "At"
       ? time(item.due.time)
       : later(now, item.due.millis)
     const due = dueAt > now ? dueAt : null
+    const lim = groupLimit === undefined || group === undefined ? null : groupLimit
     const rank = -(item.priority ?? 0)
     if (unique !== undefined) {
       const same = this.jobs.storedAs(envelope.id)
@@ -100,6 +101,7 @@ export class Publish {
         num,
         due,
         group ?? null,
+        lim,
         unique?.key ?? null,
         unique === undefined ? null : untilOf(unique),
         item.keepResult === undefined ? null : time(item.keepResult),
@@ -113,7 +115,7 @@ export class Publish {
     }
     if (unique !== undefined) this.keys.take(queue, unique, num, envelope.id, now)
     if (due === null && group === undefined) this.putReady.run(queue, rank, num, num)
-    else this.place.enter({ num, queue, rank, pos: num, grp: group ?? null }, due)
+    else this.place.enter({ num, queue, rank, pos: num, grp: group ?? null, lim }, due, true)
     return stored
   }
 

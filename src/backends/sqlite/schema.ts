@@ -12,7 +12,10 @@
 /** "Wndl": `PRAGMA application_id` of every file that this backend made */
 export const applicationId = 0x576e646c
 
-/** `migrations[n]` brings a file from version n to n + 1 (`PRAGMA user_version`). Released ones are never edited */
+/** files up to this version (`PRAGMA user_version`) were made by no release: they are refused */
+export const unreleased = 3
+
+/** `migrations[n]` brings a file to version `unreleased + n + 1`. Released ones are never edited */
 export const migrations: ReadonlyArray<string> = [
   `
   -- numbers for jobs, positions and fences: none is ever used twice
@@ -40,6 +43,7 @@ export const migrations: ReadonlyArray<string> = [
     due INTEGER,                          -- set while the job is scheduled
     front INTEGER NOT NULL DEFAULT 0,     -- when it is due it goes to the front
     grp TEXT,
+    lim INTEGER,                          -- of its group, as it was enqueued; NULL: 1
     ukey TEXT,
     until TEXT,                           -- of the unique key: started, finished or window
     keep INTEGER,                         -- milliseconds that the result is kept
@@ -79,16 +83,17 @@ export const migrations: ReadonlyArray<string> = [
   ) STRICT;
   CREATE INDEX active_lease ON active (queue, lease);
 
-  -- every member of a group that waits, scheduled ones too: a head that is not due holds the others
+  -- every member of a group that waits, scheduled ones too: the first of them have their turn, due or not
   CREATE TABLE waiting (
     queue INTEGER NOT NULL, grp TEXT NOT NULL, rank INTEGER NOT NULL, pos INTEGER NOT NULL, num INTEGER NOT NULL,
     PRIMARY KEY (queue, grp, rank, pos)
   ) STRICT, WITHOUT ROWID;
 
-  -- a group: which member runs, and which one stands in ready because it is its turn
+  -- a group that somebody is in: how many members may run and do, how many of those that wait have their turn, and which
+  -- is the last of these. Who has its turn stands in ready, unless it is scheduled
   CREATE TABLE lane (
     queue INTEGER NOT NULL, grp TEXT NOT NULL,
-    running INTEGER, turn INTEGER, turn_rank INTEGER, turn_pos INTEGER,
+    lim INTEGER NOT NULL, running INTEGER NOT NULL, turns INTEGER NOT NULL, turn_rank INTEGER, turn_pos INTEGER,
     PRIMARY KEY (queue, grp)
   ) STRICT, WITHOUT ROWID;
 
@@ -123,19 +128,18 @@ export const migrations: ReadonlyArray<string> = [
   CREATE TABLE leader (
     name TEXT PRIMARY KEY, holder TEXT, epoch INTEGER NOT NULL, expires INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
-  `,
 
-  `
   -- named times that move together with a publish
   CREATE TABLE cursor (
     queue INTEGER NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY (queue, name)
   ) STRICT, WITHOUT ROWID;
-  `,
 
-  `
   -- leases (active.lease, leader.expires) are counted on a clock that begins anew whenever the machine starts: which start
   -- the file has seen last
   CREATE TABLE boot (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, began INTEGER NOT NULL) STRICT;
   `
 ]
+
+/** the version of the files that this windlass makes */
+export const latest = unreleased + migrations.length

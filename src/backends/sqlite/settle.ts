@@ -173,7 +173,8 @@ export class Settle {
     const waits = due > now
     const goesOn = settlement.to === undefined ? job : this.reroute(job, settlement.to, now)
     touched.add(goesOn.queue)
-    if (settlement.place === "back") this.place.enterBack(goesOn, waits ? due : null)
+    // a member of a group goes where it stood, and at once: its group must not look empty meanwhile
+    if (settlement.place === "back" || goesOn.grp !== null) this.place.enterBack(goesOn, waits ? due : null)
     else if (waits) this.place.enterFrontLater(goesOn, due)
     else front.push(goesOn)
     return "Settled"
