@@ -1,7 +1,12 @@
-/** Effect alone: the same handler in a root fiber of its own with the same services, with and without decoding before it. */
+/**
+ * Effect alone: the same handler in a root fiber of its own with the same services, with and without decoding before it. And
+ * the bench's engine alone, whose share of a job is not Windlass's.
+ */
 import { Effect, Exit, Schema } from "effect"
+import { Backend, type Settlement } from "windlass/Backend"
 import { application, handlers, payloadSchema } from "./app.ts"
 import { type Cell, type Contender, type Contenders, type Payload, payloads } from "./contender.ts"
+import { engine } from "./engine.ts"
 
 const decode = Schema.decodeUnknownExit(payloadSchema)
 const stored = payloads.map((payload) => JSON.stringify(payload))
@@ -39,7 +44,23 @@ const contender = (payloadOf: (n: number) => Payload, handler: keyof typeof hand
 const ready = (n: number) => payloads[n]!
 const fromText = (n: number) => decoded(stored[n]!)
 
+/** what the engine itself asks for, which is no part of Windlass: settle as many as it handed out, take the next */
+const exchange = (cell: Cell) =>
+  Effect.gen(function*() {
+    const backend = yield* Backend
+    const subscription = yield* backend.subscribe("default", { worker: "bench" })
+    let taken = yield* subscription.take(cell.concurrency)
+    while (taken.length > 0) {
+      for (const { receipt } of taken) cell.onJob(payloads[receipt.fence as number]!)
+      const settlements = taken.map(({ receipt }) => [receipt, succeeded] as const)
+      taken = (yield* subscription.exchange(settlements, cell.concurrency))[1]
+    }
+  }).pipe(Effect.scoped, Effect.provide(engine("Bench", cell.jobs)))
+
+const succeeded: Settlement = { _tag: "Complete", how: "succeeded", exit: undefined, reason: undefined }
+
 export const contenders: Contenders = {
+  "the engine alone": { counts: { in: 0, out: 0 }, run: (cell) => Effect.runPromise(exchange(cell)) },
   "Effect.runFork": contender(ready, "sync"),
   "Effect.runFork, decoding": contender(fromText, "sync"),
   "Effect.runFork, async": contender(ready, "async"),

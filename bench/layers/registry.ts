@@ -38,6 +38,7 @@ export const layered: ReadonlyArray<Entrant> = [
 
 /** a whole job; `above`: what the row is compared with */
 export const jobs: ReadonlyArray<{ readonly name: string; readonly above?: string; readonly target?: number }> = [
+  { name: "the engine alone" },
   { name: "Effect.runFork" },
   { name: "Effect.runFork, decoding" },
   { name: "no layers", above: "Effect.runFork", target: 3 },
@@ -62,12 +63,12 @@ const modules: ReadonlyArray<readonly [of: RegExp, module: string]> = [
   [/^middy/, "../peers/middy.ts"],
   [/^plain/, "plain.ts"],
   [/tracer|span/i, "tracing.ts"],
-  [/^Effect\./, "effect.ts"],
+  [/^Effect\.|engine/, "effect.ts"],
   [/./, "windlass.ts"]
 ]
 
 /** without a worker around it: a job costs a tenth */
-export const isLight = (name: string): boolean => /^(koa|middy|plain|Effect)/.test(name)
+export const isLight = (name: string): boolean => /^(koa|middy|plain|Effect|the engine)/.test(name)
 
 export const load = async (name: string): Promise<Contender> => {
   const [, module] = modules.find(([of]) => of.test(name))!
