@@ -45,6 +45,7 @@ import * as Layer from "effect/Layer"
 import { Redis } from "effect/persistence/Redis"
 import { Backend, type BackendError, type Limits } from "../Backend.ts"
 import * as Capability from "../Capability.ts"
+import { maxGroupLimit } from "./internal/groupLimit.ts"
 import * as abilities from "./redis/abilities.ts"
 import { Calls } from "./redis/calls.ts"
 import { core } from "./redis/core.ts"
@@ -121,7 +122,7 @@ export const defaults = {
  * @category models
  * @since 0.1.0
  */
-export type Services = Backend | Capability.AllButTransactional
+export type Services = Backend | Capability.AllButTransactional | Capability.GroupLimit
 
 const millis = (input: Duration.Input | undefined, absent: Duration.Input) =>
   whole(Duration.toMillis(Duration.fromInputUnsafe(input ?? absent)))
@@ -152,11 +153,13 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const limits: Limits = { ...defaults.limits, ...options.limits }
   const calls = new Calls(redis, { name, prefix, timeout, lease, retention })
   const { cluster } = yield* check(calls)
+  const queues = new Queues(calls)
+  yield* queues.check
   const wake = new Wake()
   const scope = yield* Effect.scope
   const run = Effect.runForkWith(yield* Effect.context())
   const listen = new Listen(calls, wake, cluster, (effect) => void run(Effect.forkIn(effect, scope)))
-  const engine: Engine = { calls, queues: new Queues(calls), wake, listen, limits, cluster, retention, lease, poll }
+  const engine: Engine = { calls, queues, wake, listen, limits, cluster, retention, lease, poll }
   const reader = new Reader(engine)
   yield* Effect.forkScoped(hear(calls, wake))
   yield* Effect.forkScoped(sweep(engine))
@@ -165,6 +168,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Context.add(Capability.Priority, priorities),
     Context.add(Capability.Unique, { scopes: ["started", "finished", "window"] }),
     Context.add(Capability.Groups, { ordered: true }),
+    Context.add(Capability.GroupLimit, { max: maxGroupLimit }),
     Context.add(Capability.AtomicBatch, { max: limits.publishBatch }),
     Context.add(Capability.ExactAttempts, {}),
     Context.add(Capability.Results, results(engine)),

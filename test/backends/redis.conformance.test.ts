@@ -41,7 +41,7 @@ describe.concurrent("redis", () => {
 
   it("all cases apply but those of Transactional and those that need a hand on the engine's clock", () => {
     const others = Conformance.cases.filter(({ needs }) =>
-      needs.includes("ExactTime") || needs.includes("Transactional") || needs.includes("GroupLimit")
+      needs.includes("ExactTime") || needs.includes("Transactional")
     )
     assert.deepStrictEqual(doNotApply, others)
     assert.strictEqual(apply.length, Conformance.cases.length - others.length)

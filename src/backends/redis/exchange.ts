@@ -45,6 +45,7 @@ type Reply = readonly [
   others: ReadonlyArray<Settled>,
   claimed?: Claimed,
   soon?: number,
+  /** 2: there may be something that the claim has not looked at */
   more?: number,
   now?: number
 ]
@@ -215,9 +216,11 @@ export const exchange = (
       )
 
     const rest = Effect.forEach(batches, ([name, batch]) => call(name, batch, 0), { discard: true })
+    const claimed = (batch: Batch): Effect.Effect<Reply, BackendError> =>
+      Effect.flatMap(call(queue, batch, max), (reply) => reply[4] === 2 ? claimed(new Batch()) : Effect.succeed(reply))
     const mine = own === undefined && max < 1
       ? Effect.succeed<Reply>([[], []])
-      : call(queue, own ?? new Batch(), max)
+      : claimed(own ?? new Batch())
     return Effect.map(
       batches.size === 0 ? mine : Effect.andThen(rest, mine),
       ([, , claimed, soon, more]): Answer => ({

@@ -7,13 +7,13 @@
  * | `meta` | hash | `seq`: the last number; `fence`: the last token; `paused` |
  * | `job` | hash | id -> what was published (see `record.ts`); never written again |
  * | `ready` | sorted set | by rank (priority, negated), then position and id |
- * | `sched` | sorted set | by due time; rank, position, whether in a group, id |
+ * | `sched` | sorted set | by due time; rank, position, whether in a group, id; at time 0 groups that are owed turns |
  * | `lease` | sorted set | by the end of the lease; id |
  * | `active` | hash | id -> fence, time of the claim, worker |
  * | `state` | hash | id -> JSON of what happened to a job since; most jobs never have one |
  * | `abort` | set | ids of the jobs that were asked to stop |
  * | `waiting` | sorted set | members of groups that wait: group, rank, position, id; all with score 0, so in that order |
- * | `lane` | hash | group -> `r` (a member runs), or `t` and the member that stands in `ready` because it is its turn |
+ * | `lane` | hash | group -> its limit, how many of it run, how many have their turn, the last place of those (`groups.ts`) |
  * | `ukey` | hash | unique key -> number of the job, or end of the window, and id |
  * | `window` | sorted set | unique keys that end by time, by that time |
  * | `end` | hash | id -> JSON of how a job ended that is kept |
@@ -24,6 +24,9 @@
  *
  * @since 0.1.0
  */
+
+/** what these keys have in them; greater with every change that scripts before it would misread */
+export const layout = "2"
 
 /** in the order in which every script of a queue gets them */
 export const names = [
@@ -61,7 +64,7 @@ export class Keys {
   readonly prefix: string
   /** the channel of all hints */
   readonly channel: string
-  /** a set: the names of the queues */
+  /** a hash: name of a queue -> layout of its keys */
   readonly queues: string
   /** a hash: name of a seat -> epoch of its last holder */
   readonly epochs: string

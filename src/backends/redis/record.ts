@@ -4,7 +4,7 @@
  * 1. whether it is plain (`p`: nothing but the job itself goes when it succeeds; else `x`), its number, the time of the
  *    enqueue, when it becomes claimable if it was delayed (else 0), rank, milliseconds that its result is kept (or -1).
  *    The script writes this, because the server's clock decides
- * 2. group and unique key as JSON, for the scripts; empty when there are none
+ * 2. group, its limit above one and unique key as JSON, for the scripts; empty when there are none
  * 3. the task as JSON
  * 4. version, origin and headers as JSON
  * 5. the payload
@@ -51,9 +51,10 @@ export const readable = (text: string): string => lone.test(text) ? text.replace
 
 export const taskLine = (task: string): string => JSON.stringify(readable(task))
 
-const own = ({ group, unique }: Item): string =>
+const own = ({ group, groupLimit, unique }: Item): string =>
   group === undefined && unique === undefined ? "" : JSON.stringify({
     g: group === undefined ? undefined : readable(group),
+    l: group === undefined || groupLimit === 1 ? undefined : groupLimit,
     k: unique === undefined ? undefined : readable(unique.key),
     u: typeof unique?.until === "object" ? Math.max(0, whole(unique.until.millis)) : unique?.until
   })

@@ -8,10 +8,11 @@ import { createHash } from "node:crypto"
 import { base } from "./lua/base.ts"
 import { ending, keys } from "./lua/ending.ts"
 import * as Exchange from "./lua/exchange.ts"
+import { groups } from "./lua/groups.ts"
 import * as Inspect from "./lua/inspect.ts"
 import * as Leader from "./lua/leader.ts"
 import * as Operations from "./lua/operations.ts"
-import { place } from "./lua/place.ts"
+import { moves, place } from "./lua/place.ts"
 import { advance, publish, publishAll } from "./lua/publish.ts"
 import { reroute } from "./lua/reroute.ts"
 
@@ -25,7 +26,7 @@ const script = (...parts: ReadonlyArray<string>): Script => {
   return { lua, sha: createHash("sha1").update(lua).digest("hex") }
 }
 
-const whole = [base, place, keys, ending]
+const whole = [base, place, groups, moves, keys, ending]
 
 /** of one queue: they get all of its keys */
 export const scripts = {

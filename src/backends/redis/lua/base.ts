@@ -53,13 +53,13 @@ end
 local function parse(id, record)
   local kind, num, enqueued, scheduled, rank, keep = string.match(record, '^(.)(%d+) (%d+) (%d+) (%-?%d+) (%-?%d+)\n')
   local job = {
-    id = id, num = tonumber(num), enqueued = tonumber(enqueued), rank = tonumber(rank), keep = tonumber(keep)
+    id = id, num = tonumber(num), enqueued = tonumber(enqueued), rank = tonumber(rank), keep = tonumber(keep), limit = 1
   }
   job.pos = job.num
   local own = string.match(record, '^[^\n]*\n([^\n]*)\n')
   if own ~= '' then
     own = cjson.decode(own)
-    job.group, job.key, job.scope = own.g, own.k, own.u
+    job.group, job.limit, job.key, job.scope = own.g, own.l or 1, own.k, own.u
   end
   return job
 end

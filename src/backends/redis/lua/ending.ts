@@ -48,9 +48,8 @@ local function forget(id)
   call('ZREM', KEPT, id)
 end
 
--- how: what became of it; event: the line in its history. It is in no place any more
+-- how: what became of it; event: the line in its history. It is in no place and no group any more
 local function finish(job, attempt, how, event, runner, reason, detail, exit)
-  if job.group then refresh(job.group) end
   if job.key then freeKey(job) end
   call('SREM', ABORT, job.id)
   local failure = how == 'dead' or how == 'aborted'

@@ -51,8 +51,9 @@ local function settleOne(item, front)
   local job = load(item.id)
   if not job then return 'Lost' end
   local state, attempt = job.state, spent(job) + 1
-  if job.group then stopped(job.group) end
+  job.runs = job.group ~= nil
   local aborted = item.t == 'Retry' and call('SISMEMBER', ABORT, item.id) == 1
+  if item.t ~= 'Retry' or aborted then stopped(job) end
   if item.t == 'Complete' then
     finish(job, attempt, item.how, item.how, runner, item.reason, item.reason, item.exit)
     return 'Settled'
@@ -130,7 +131,7 @@ local function reclaim(max)
     state.u = (state.u or 0) + 1
     state.lw, state.lc = runner and runner.worker, runner and runner.claimed
     save(job)
-    if job.group then stopped(job.group) end
+    job.runs = job.group ~= nil
     enter(job)
   end
   flush()
@@ -143,51 +144,61 @@ local function newFence()
   return int(fence)
 end
 
+local none = { '', {}, {}, {}, {} }
+
 local function claim(worker, max)
-  local none = { '', {}, {}, {}, {} }
   if call('HEXISTS', META, 'paused') == 1 then return none end
   promote(1000)
   reclaim(200)
-  local popped = call('ZPOPMIN', READY, max)
-  if #popped == 0 then
+  local fence, owned, until_, hasStates, hasAborts
+  local ids, records, since, stops, owners, leases, gone = {}, {}, {}, {}, {}, {}, {}
+  local dropped, before = 0
+  repeat
+    before = dropped
+    local popped = call('ZPOPMIN', READY, max - #ids)
+    if #popped == 0 then break end
+    local wanted = {}
+    for i = 1, #popped, 2 do wanted[#wanted + 1] = string.sub(popped[i], 8) end
+    local found = get('HMGET', JOB, wanted)
+    local states = call('EXISTS', STATE) == 1 and get('HMGET', STATE, wanted)
+    local aborts = call('EXISTS', ABORT) == 1 and get('SMISMEMBER', ABORT, wanted)
+    hasStates, hasAborts = hasStates or states, hasAborts or aborts
+    for i, id in ipairs(wanted) do
+      local record = found[i]
+      local job = record and string.byte(record) == 120 and parse(id, record)
+      local spot = job and job.group and struct.pack('>I3', job.rank + 32768) .. popped[2 * i - 1]
+      if not record or (spot and not started(job, spot)) then
+        dropped = dropped + 1
+      else
+        if not fence then
+          fence, until_ = newFence(), int(NOW + LEASE)
+          owned = fence .. ' ' .. int(NOW) .. ' ' .. worker
+        end
+        local n = #ids + 1
+        ids[n], records[n] = id, record
+        since[n] = states and states[i] or ''
+        stops[n] = aborts and aborts[i] or 0
+        owners[2 * n - 1], owners[2 * n] = id, owned
+        leases[2 * n - 1], leases[2 * n] = until_, id
+        if spot then gone[#gone + 1] = inGroup(job.group) .. spot end
+        if job and job.scope == 'started' then freeKey(job) end
+      end
+    end
+    -- for those that had no turn any more others are taken, but not without end
+  until dropped == before or dropped > 1000
+  if #ids == 0 then
     sweep(100)
     return none
   end
-  local wanted = {}
-  for i = 1, #popped, 2 do wanted[#wanted + 1] = string.sub(popped[i], 8) end
-  local found = get('HMGET', JOB, wanted)
-  local states = call('EXISTS', STATE) == 1 and get('HMGET', STATE, wanted)
-  local aborts = call('EXISTS', ABORT) == 1 and get('SMISMEMBER', ABORT, wanted)
-  local fence = newFence()
-  local owned = fence .. ' ' .. int(NOW) .. ' ' .. worker
-  local until_ = int(NOW + LEASE)
-  local ids, records, since, stops, owners, leases = {}, {}, {}, {}, {}, {}
-  for i, id in ipairs(wanted) do
-    local record = found[i]
-    if record then
-      local n = #ids + 1
-      ids[n], records[n] = id, record
-      since[n] = states and states[i] or ''
-      stops[n] = aborts and aborts[i] or 0
-      owners[2 * n - 1], owners[2 * n] = id, owned
-      leases[2 * n - 1], leases[2 * n] = until_, id
-      if string.byte(record) == 120 then
-        local job = parse(id, record)
-        if job.group then
-          started(job.group, struct.pack('>I3', job.rank + 32768) .. popped[2 * i - 1])
-        end
-        if job.scope == 'started' then freeKey(job) end
-      end
-    end
-  end
+  put('ZREM', WAITING, gone)
   put('HSET', ACTIVE, owners)
   put('ZADD', LEASE_END, leases)
-  return { fence, ids, records, states and since or {}, aborts and stops or {} }
+  return { fence, ids, records, hasStates and since or {}, hasAborts and stops or {} }
 end
 `
 
 /** answers: indexes of lost successes, answers of the others, the claim, milliseconds until something is due, whether more
- * is ready, the server's time */
+ * is ready (2: the claim found nothing and has not looked at everything), the server's time */
 export const exchange = String.raw`
 local WORKER, MAX, UNTIL = ARGV[${first}], tonumber(ARGV[${first + 1}]), tonumber(ARGV[${first + 2}])
 local COUNT, FROM = tonumber(ARGV[${first + 3}]), ${first + 4}
@@ -200,18 +211,22 @@ if MAX < 1 then
   return { lost, answers }
 end
 -- a client that lost the connection sends what it kept when it is back: jobs are not handed out to nobody
-local claimed = UNTIL > 0 and NOW > UNTIL and { '', {}, {}, {}, {} } or claim(WORKER, MAX)
+local late = UNTIL > 0 and NOW > UNTIL
+local claimed = late and none or claim(WORKER, MAX)
 local paused = call('HEXISTS', META, 'paused') == 1
-local more = not paused and call('EXISTS', READY) == 1
--- one who waits elsewhere looks at what is left, and wakes the next
-if more then call('ZADD', WAKE, 0, '0') else call('DEL', WAKE) end
-grew = false
-tell()
 local soon = math.huge
 if not paused then
   local due = call('ZRANGE', SCHED, 0, 0, 'WITHSCORES')[2]
   local lease = call('ZRANGE', LEASE_END, 0, 0, 'WITHSCORES')[2]
   soon = math.min(due and tonumber(due) or math.huge, lease and tonumber(lease) or math.huge)
 end
-return { lost, answers, claimed, soon == math.huge and -1 or math.max(0, soon - NOW), more and 1 or 0, NOW }
+local more = not paused and (soon <= NOW or call('EXISTS', READY) == 1)
+-- one who waits elsewhere looks at what is left, and wakes the next
+if more then call('ZADD', WAKE, 0, '0') else call('DEL', WAKE) end
+grew = false
+tell()
+return {
+  lost, answers, claimed, soon == math.huge and -1 or math.max(0, soon - NOW),
+  more and (claimed == none and not late and 2 or 1) or 0, NOW
+}
 `

@@ -11,13 +11,7 @@ export const records = String.raw`
 local function stateOf(job, due)
   if due > NOW then return 'scheduled' end
   if not job.group then return 'ready' end
-  local lane, spot = call('HGET', LANE, job.group), spotOf(job.rank, job.pos, job.id)
-  if lane == 't' .. spot then return 'ready' end
-  if lane == 'r' then return 'blocked' end
-  -- due, and its group's turn as soon as a claim looks
-  local prefix = inGroup(job.group)
-  local head = call('ZRANGEBYLEX', WAITING, '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, 1)[1]
-  return head == prefix .. spot and 'ready' or 'blocked'
+  return hasTurn(job, spotOf(job.rank, job.pos, job.id)) and 'ready' or 'blocked'
 end
 
 local answers = {}

@@ -1,9 +1,7 @@
 /**
  * Where a waiting job stands, and the moves between these places.
  *
- * A position is text of which the order is that of the numbers in it. Groups: members run one at a time, by rank, then
- * position. All that wait stand in `waiting`, scheduled ones too; the head stands in `ready` as well when it is not
- * scheduled and no other runs, and that is the group's turn. So a claim never looks at groups.
+ * A position is text of which the order is that of the numbers in it. Jobs of no group stand in `ready` or in `sched`.
  *
  * @since 0.1.0
  */
@@ -16,7 +14,6 @@ local function inReady(spot) return string.sub(spot, 4) end
 local function inSched(spot, group)
   return string.sub(spot, 1, 10) .. (group and 'g' or '-') .. string.sub(spot, 11)
 end
-local function inGroup(group) return struct.pack('>I4', #group) .. group end
 
 -- filled, then stored at once
 local pending, grew, earliest, sooner = {}, false, nil, false
@@ -35,49 +32,23 @@ end
 
 local function schedule(spot, group, due)
   if earliest == nil then
-    local first = call('ZRANGE', SCHED, 0, 0, 'WITHSCORES')
+    -- 0 is no time of a job
+    local first = call('ZRANGEBYSCORE', SCHED, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     earliest = first[2] and tonumber(first[2]) or math.huge
   end
   if due < earliest then earliest, sooner = due, true end
   call('ZADD', SCHED, int(due), inSched(spot, group))
 end
+`
 
--- gives the turn to whom it belongs now
-local function refresh(group)
-  local lane = call('HGET', LANE, group)
-  if lane == 'r' then return end
-  local prefix = inGroup(group)
-  local head = call('ZRANGEBYLEX', WAITING, '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, 1)[1]
-  head = head and string.sub(head, #prefix + 1)
-  if head and call('ZSCORE', SCHED, inSched(head, true)) then head = nil end
-  local turn = lane and string.sub(lane, 2) or nil
-  if turn == head then return end
-  if turn then call('ZREM', READY, inReady(turn)) end
-  if head then
-    call('ZADD', READY, rankOf(head), inReady(head))
-    call('HSET', LANE, group, 't' .. head)
-    grew = true
-  else
-    call('HDEL', LANE, group)
-  end
-end
-
--- the member was claimed, so it has left ready already
-local function started(group, spot)
-  call('ZREM', WAITING, inGroup(group) .. spot)
-  call('HSET', LANE, group, 'r')
-end
-
--- the running member stopped running; the next one has its turn with the refresh or enter that follows
-local function stopped(group) call('HDEL', LANE, group) end
-
--- a job that is in no place
-local function enter(job, due)
+/** after those of `groups.ts` */
+export const moves = String.raw`
+-- a job that is in no place. Its group gets that limit; else it keeps its own, or gets the job's when nobody knew it
+local function enter(job, due, limit)
   local spot = spotOf(job.rank, job.pos, job.id)
   if due then schedule(spot, job.group, due) end
   if job.group then
-    call('ZADD', WAITING, 0, inGroup(job.group) .. spot)
-    refresh(job.group)
+    join(job, spot, due, limit)
   elseif not due then
     ready(spot)
   end
@@ -87,12 +58,8 @@ end
 local function leave(job)
   local spot = spotOf(job.rank, job.pos, job.id)
   call('ZREM', SCHED, inSched(spot, job.group))
-  if job.group then
-    call('ZREM', WAITING, inGroup(job.group) .. spot)
-    refresh(job.group)
-  else
-    call('ZREM', READY, inReady(spot))
-  end
+  call('ZREM', READY, inReady(spot))
+  if job.group then quit(job, spot) end
 end
 
 -- positions before all others, in the order given; a member of a group keeps its place in the group
@@ -110,12 +77,15 @@ local function promote(max)
   if #due == 0 then return end
   put('ZREM', SCHED, due)
   for _, member in ipairs(due) do
-    local id = string.sub(member, 12)
-    if string.sub(member, 11, 11) == 'g' then
-      local record = call('HGET', JOB, id)
-      if record then refresh(parse(id, record).group) end
+    local kind, rest = string.sub(member, 11, 11), string.sub(member, 12)
+    local spot = string.sub(member, 1, 10) .. rest
+    if kind == '-' then
+      ready(spot)
+    elseif kind == 'g' then
+      local record = call('HGET', JOB, rest)
+      if record and hasTurn(parse(rest, record), spot) then ready(spot) end
     else
-      ready(string.sub(member, 1, 10) .. id)
+      owed(rest)
     end
   end
   flush()
@@ -124,6 +94,7 @@ end
 -- tells those who wait: one of them about what is ready, all of them when something is due sooner than they know
 local function tell()
   flush()
+  keepLanes()
   if grew and call('HEXISTS', META, 'paused') == 0 then call('ZADD', WAKE, 0, '0') end
   if sooner then hint('q', QUEUE) end
 end

@@ -64,7 +64,8 @@ local function publish(from)
     local due = kind == '+' and later(amount) or math.min(amount, LAST)
     if due <= NOW then due = nil end
     local job = {
-      id = id, num = num + item.i - 1, rank = tonumber(rank), group = own.g, key = own.k, scope = own.u
+      id = id, num = num + item.i - 1, rank = tonumber(rank), group = own.g, limit = own.l or 1, key = own.k,
+      scope = own.u
     }
     job.pos = job.num
     local plain = not job.group and keep == '-1' and (not job.key or type(job.scope) == 'number')
@@ -72,7 +73,7 @@ local function publish(from)
     records[#records + 1] = (plain and 'p' or 'x') .. int(job.num) .. ' ' .. int(NOW) .. ' ' .. int(due or 0) .. ' ' .. rank
       .. ' ' .. keep .. '\n' .. ARGV[at + 2] .. '\n' .. ARGV[at + 3]
     if job.key then takeKey(job) end
-    enter(job, due)
+    enter(job, due, job.limit)
   end
   put('HSET', JOB, records)
   tell()

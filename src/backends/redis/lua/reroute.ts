@@ -18,13 +18,13 @@ end
 -- runs on another queue, whose signals are its own
 local function elsewhere(to, run)
   flush()
-  local own, kept = QUEUE, { grew, earliest, sooner }
+  local own, kept = QUEUE, { grew, earliest, sooner, lanes }
   switch(to.i, to.q)
-  grew, earliest, sooner = false, nil, false
+  grew, earliest, sooner, lanes = false, nil, false, {}
   local answer = run()
   tell()
   switch(0, own)
-  grew, earliest, sooner = kept[1], kept[2], kept[3]
+  grew, earliest, sooner, lanes = kept[1], kept[2], kept[3], kept[4]
   return answer
 end
 
@@ -51,12 +51,12 @@ local function rewritten(job, record)
     .. '\n' .. own .. '\n' .. rest
 end
 
--- the job is in no place, and no member of its group runs
+-- the job is in no place, and counts as one of its group that runs
 local function regroup(job, to)
   local record = call('HGET', JOB, job.id)
   if to.r then job.rank = to.r end
   if to.rg and to.g ~= job.group then
-    if job.group then refresh(job.group) end
+    stopped(job)
     job.group = to.g
     job.pos = numbers(1)
   end
@@ -67,7 +67,7 @@ local function moveAway(job, to, due, front)
   local id, record = job.id, call('HGET', JOB, job.id)
   local held = job.key and call('HGET', UKEY, job.key) == 'j' .. int(job.num) .. ' ' .. id
   if held then freeKey(job) end
-  if job.group then refresh(job.group) end
+  stopped(job)
   call('HDEL', JOB, id)
   call('HDEL', STATE, id)
   elsewhere(to, function()
