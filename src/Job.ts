@@ -148,17 +148,29 @@ export const progress = (value: Schema.Json): Effect.Effect<void, BackendError, 
  * attempts, history and unique key go along.
  *
  * Make sure that a worker claims from the queue. Fails when a job cannot go there: a priority out of range, another queue
- * in a Redis Cluster. Needs {@link Reroute}.
+ * in a Redis Cluster. A queue or a group that is no string, out of untyped code, is a defect. Needs {@link Reroute}.
  *
  * @category combinators
  * @since 0.1.0
  */
 export const reroute = (to: Destination): Effect.Effect<void, BackendError, Current | Reroute> =>
-  Effect.flatMap(
-    Current,
-    (job) =>
-      Effect.flatMap(Reroute, ({ prepare }) => Effect.map(prepare(job.queue, to), () => controls(job).reroute(to)))
-  )
+  Effect.flatMap(Current, (job) => {
+    const wrong = misplaced(to)
+    if (wrong !== undefined) return Effect.die(new TypeError(`Job.reroute of job ${job.id}: ${wrong}`))
+    return Effect.flatMap(Reroute, ({ prepare }) => Effect.map(prepare(job.queue, to), () => controls(job).reroute(to)))
+  })
+
+/** what got round the types; no engine is given it, as the settlement could not be refused any more */
+const misplaced = ({ group, queue }: Destination): string | undefined => {
+  const show = (value: unknown) => `${typeof value} ${String(value)}`
+  if (group !== undefined && group !== null && typeof group !== "string") {
+    return `the group is the ${show(group)}: name it with a string, or null to leave it`
+  }
+  // null is no place to go to, and changes nothing
+  return queue === undefined || queue === null || typeof queue === "string"
+    ? undefined
+    : `the queue is the ${show(queue)}: name it with a string`
+}
 
 /**
  * Forks work that belongs to the job: the attempt is not over before the fiber is. If the fiber fails, the attempt fails

@@ -184,6 +184,32 @@ describe("Job.reroute", () => {
       })
   )
 
+  everywhere(
+    "a group or a queue that is no string is a defect that names it, and the job stays where it was",
+    () =>
+      Effect.gen(function*() {
+        const defects: Array<string> = []
+        const refused = (to: unknown) =>
+          Job.reroute(to as Destination).pipe(
+            Effect.orDie,
+            Effect.catchDefect((defect) => Effect.sync(() => void defects.push(String(defect))))
+          )
+        const seen = yield* placesOf(
+          Effect.andThen(refused({ group: 7, queue: "slow" }), refused({ queue: { name: "slow" } }))
+        )
+        assert.deepStrictEqual(seen, [
+          { attempt: 1, queue: "default", priority: 0, group: "tenant" },
+          { attempt: 2, queue: "default", priority: 0, group: "tenant" }
+        ])
+        assert.match(
+          defects[0]!,
+          /^TypeError: Job\.reroute of job \S+: the group is the number 7: name it with a string/
+        )
+        assert.match(defects[1]!, /the queue is the object .*: name it with a string$/)
+        assert.strictEqual(defects.length, 2)
+      })
+  )
+
   it.effect("under test: a drain follows the job into the other queue", () =>
     Effect.gen(function*() {
       const live = Import.toLayer(() =>
