@@ -152,6 +152,14 @@ describe("what a group or a list may not be", () => {
         assert.include(adds.message, "middleware t/Guard adds an error that the types of the tasks do not know")
         const none = yield* Effect.flip(startWorker(Worker.layer(group, { concurrency: 0 }).pipe(Layer.provide(live))))
         assert.include(none.message, "concurrency 0 is less than 1")
+        for (const queues of [[], {}]) {
+          const nowhere = yield* Effect.flip(startWorker(Worker.layer(group, { queues }).pipe(Layer.provide(live))))
+          assert.strictEqual(nowhere._tag, "windlass/InvalidWorker")
+          assert.strictEqual(
+            nowhere.message,
+            "queues names no queue, so it would never claim: name one, or leave the option out to claim from those of the tasks"
+          )
+        }
       })
   )
 })

@@ -48,7 +48,7 @@ export const make = (
     const clock = yield* Clock.Clock
     const list = options.middleware ?? []
     const settings = settingsOf(group, options, clock.currentTimeMillisUnsafe())
-    const wrong = checkWorkerList(list) ?? wrongSettings(settings)
+    const wrong = checkWorkerList(list) ?? wrongSettings(settings, options.queues)
     if (wrong !== undefined) return yield* invalid(wrong)
     const tasks = yield* resolve(group, list, context)
     const plans = yield* Effect.mapError(prepare(options.crons ?? []), ({ message }) => invalid(message))

@@ -22,7 +22,10 @@ export interface Settings {
 }
 
 /** What is wrong with them, if anything. @internal */
-export const wrongSettings = ({ concurrency, queues }: Settings): string | undefined => {
+export const wrongSettings = ({ concurrency, queues }: Settings, asked: Options["queues"]): string | undefined => {
+  if (asked !== undefined && queues.size === 0) {
+    return "queues names no queue, so it would never claim: name one, or leave the option out to claim from those of the tasks"
+  }
   if (!(concurrency >= 1)) return `concurrency ${concurrency} is less than 1: it would never claim`
   if (!isCount(concurrency)) return `concurrency ${concurrency} is no whole number`
   for (const [queue, own] of queues) {
