@@ -148,6 +148,10 @@ const makeItem = (
     )
   }
   const { group, groupLimit } = options
+  // an untyped caller's: an engine that stores text would look for the job in a group of another name
+  if (group !== undefined && typeof group !== "string") {
+    return invalid(task, "Option", `the group is the ${typeof group} ${String(group)}: name it with a string`)
+  }
   const badLimit = groupLimit === undefined ? undefined : wrongLimit(groupLimit, context, backend)
   if (badLimit !== undefined) {
     return invalid(task, "Option", `group "${group}" has a limit of ${groupLimit}, ${badLimit}`)
