@@ -3,7 +3,7 @@
  * is read from the built code, so it cannot be flattered by hand. Every import is done in a process of its own.
  */
 import { execFile, execFileSync } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
@@ -34,7 +34,9 @@ const reached = (entry: string): { readonly files: ReadonlySet<string>; readonly
   const visit = (file: string) => {
     if (files.has(file)) return
     files.add(file)
-    for (const [, from] of readFileSync(file, "utf8").matchAll(/^(?:import|export)\s(?:[^"';]*?\sfrom\s)?"([^"]+)";/gm)) {
+    for (
+      const [, from] of readFileSync(file, "utf8").matchAll(/^(?:import|export)\s(?:[^"';]*?\sfrom\s)?"([^"]+)";/gm)
+    ) {
       if (from!.startsWith(".")) visit(fileURLToPath(new URL(from!, pathToFileURL(file))))
       else modules.add(from!)
     }
@@ -54,28 +56,31 @@ console.log(JSON.stringify(found))
 `
 
 export const compareImports = async (
-  entries: Readonly<Record<string, string>>,
+  entries: ReadonlyArray<string>,
   rounds: number
 ): Promise<ReadonlyArray<Compared>> => {
   execFileSync("npm", ["run", "--silent", "build"], { cwd: root, stdio: "inherit" })
-  const folder = mkdtempSync(join(tmpdir(), "windlass-imports-"))
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }))
+  // a project beside the checkout, where both are installed: without the condition by which the repository runs its sources
+  const project = mkdtempSync(join(tmpdir(), "windlass-imports-"))
+  process.once("exit", () => rmSync(project, { recursive: true, force: true }))
+  mkdirSync(join(project, "node_modules"))
+  symlinkSync(root, join(project, "node_modules/windlass"))
+  symlinkSync(realpathSync(join(root, "node_modules/effect")), join(project, "node_modules/effect"))
   const write = (name: string, text: string) => {
-    const file = join(folder, name)
+    const file = join(project, name)
     writeFileSync(file, text)
-    return file
+    return pathToFileURL(file).href
   }
-  // a list of addresses on both sides: nothing is looked up by name but what the modules themselves name
-  const importing = (name: string, urls: ReadonlyArray<string>) =>
-    pathToFileURL(write(name, urls.map((url) => `import ${JSON.stringify(url)}\n`).join(""))).href
-  const program = write("timed.mjs", timed)
+  const importing = (name: string, modules: Iterable<string>) =>
+    write(name, Array.from(modules, (module) => `import ${JSON.stringify(module)}\n`).join(""))
+  const program = fileURLToPath(write("timed.mjs", timed))
   const run = promisify(execFile)
   const once = async (url: string) => JSON.parse((await run(process.execPath, [program, url])).stdout) as Import
 
-  const rows = Object.entries(entries).map(([name, module], n) => {
-    const entry = join(dist, module)
-    if (!existsSync(entry)) throw new Error(`the build has no ${module}`)
-    const { files, modules } = reached(entry)
+  const rows = entries.map((name, n) => {
+    const { files, modules } = reached(
+      join(dist, name === "windlass" ? "index.js" : `${name.slice("windlass/".length)}.js`)
+    )
     const foreign = [...modules].filter((from) => !/^(effect\/|node:)/.test(from))
     if (foreign.length > 0) throw new Error(`the core names ${foreign.join(", ")}`)
     return {
@@ -84,13 +89,13 @@ export const compareImports = async (
       modules: [...modules].sort(),
       ours: [] as Array<Import>,
       effects: [] as Array<Import>,
-      oursAt: importing(`ours-${n}.mjs`, [pathToFileURL(entry).href]),
-      effectsAt: importing(`effects-${n}.mjs`, [...modules].map((from) => import.meta.resolve(from)))
+      oursAt: importing(`ours-${n}.mjs`, [name]),
+      effectsAt: importing(`effects-${n}.mjs`, modules)
     }
   })
   for (let round = 0; round < rounds; round++) {
     for (const row of rows) {
-      // the order turns, and so does what the page cache and the clock of the processor owe to the one before
+      // the order turns, and with it what each owes to the one before
       if (round % 2 === 0) row.ours.push(await once(row.oursAt))
       row.effects.push(await once(row.effectsAt))
       if (round % 2 === 1) row.ours.push(await once(row.oursAt))
