@@ -6,7 +6,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 
-const restore = <E>(cause: Cause.Cause<E>, before: Cause.Cause<E>): Cause.Cause<E> => {
+/** The typed failures of `before` that `cause` has as defects, as what they were. @internal */
+export const restore = <E>(cause: Cause.Cause<E>, before: Cause.Cause<E>): Cause.Cause<E> => {
   const failures = before.reasons.filter(Cause.isFailReason)
   if (failures.length === 0) return cause
   return Cause.fromReasons(

@@ -6,7 +6,6 @@ import type * as Scope from "effect/Scope"
 import type { Decide } from "../../Decide.ts"
 import type * as Job from "../../Job.ts"
 import { finalize } from "../finalize.ts"
-import { provide } from "../provide.ts"
 import type { Wrap } from "./wrap.ts"
 
 /**
@@ -76,40 +75,32 @@ export const hooks: {
     readonly before?: (job: Job.Job) => Effect.Effect<B, E1, R1>
     readonly after?: (exit: OpaqueExit, before: B, job: Job.Job) => Effect.Effect<void, E2, R2>
   }): Wrap<never, E1 | E2, Exclude<R1 | R2, Scope.Scope | Job.Current>>
-} = (options: {
-  readonly provides?: Context.Key<any, any>
-  readonly before?: (job: Job.Job) => Effect.Effect<any, any, any>
-  readonly after?: (exit: OpaqueExit, before: any, job: Job.Job) => Effect.Effect<void, any, any>
-}): Wrap<any, any, any> => {
+} = (options: Hooks): Wrap<any, any, any> => {
   const { after, before, provides } = options
-  return trust(<I, O, E0>(next: (input: I) => Effect.Effect<O, E0, any>, input: I, job: Job.Job) => {
-    if (before === undefined) return inside(next(input), provides, undefined, after, job)
-    // masked as a whole, so that nothing can come between the end of `before` and the registration of `after`
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(before(job), (value) => inside(restore(next(input)), provides, value, after, job))
-    )
-  })
-}
-
-/** What stands between `before` and `after`: with the service, if there is one, which `after` does not see any more. */
-const inside = <A, E, R>(
-  run: Effect.Effect<A, E, R>,
-  provides: Context.Key<any, any> | undefined,
-  value: unknown,
-  after: ((exit: OpaqueExit, before: any, job: Job.Job) => Effect.Effect<void, any, any>) | undefined,
-  job: Job.Job
-): Effect.Effect<A, any, any> => {
-  const provided = provides === undefined ? run : provide(run, provides, value)
-  return after === undefined ? provided : finalize(provided, (exit) => after(exit, value, job))
-}
-
-const trusted = new WeakSet<object>()
-
-/** Marks a wrap that runs `next` once and within itself, so that the guard against misuse can be left out. */
-const trust = <W extends object>(wrap: W): W => {
-  trusted.add(wrap)
+  const wrap = <I, O, E0>(next: (input: I) => Effect.Effect<O, E0, any>, input: I, job: Job.Job) => {
+    const inside = (run: Effect.Effect<O, E0, any>, value: unknown): Effect.Effect<O, any, any> => {
+      const provided = provides === undefined ? run : Effect.provideService(run, provides, value)
+      return after === undefined ? provided : finalize(provided, (exit) => after(exit, value, job))
+    }
+    return before === undefined
+      ? inside(next(input), undefined)
+      // masked as a whole, so that nothing can come between the end of `before` and the registration of `after`
+      : Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(before(job), (value) => inside(restore(next(input)), value))
+      )
+  }
+  known.set(wrap, options)
   return wrap
 }
 
 /** @internal */
-export const isTrusted = (wrap: object): boolean => trusted.has(wrap)
+export interface Hooks {
+  readonly provides?: Context.Key<any, any>
+  readonly before?: (job: Job.Job) => Effect.Effect<any, any, any>
+  readonly after?: (exit: OpaqueExit, before: any, job: Job.Job) => Effect.Effect<void, any, any>
+}
+
+const known = new WeakMap<object, Hooks>()
+
+/** What a wrap was made of by {@link hooks}: a chain runs it without a guard, and with fewer steps. @internal */
+export const hooksOf = (wrap: object): Hooks | undefined => known.get(wrap)

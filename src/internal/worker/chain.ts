@@ -4,12 +4,10 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { NextMisused } from "../../Middleware.ts"
-import { isTrusted } from "../middleware/written.ts"
+import { hooksOf } from "../middleware/written.ts"
+import { hooked } from "./hooked.ts"
+import { type Enter, layer } from "./layer.ts"
 import type { Run } from "./run.ts"
-import { withScope } from "./scope.ts"
-
-/** The chain from here inwards. @internal */
-export type Chain = (input: unknown, job: Run) => Effect.Effect<unknown, unknown, any>
 
 /** A wrap and the name that errors call it by. @internal */
 export interface Named {
@@ -22,14 +20,14 @@ export interface Named {
 }
 
 /** @internal */
-export const compose = (wraps: ReadonlyArray<Named>, inner: Chain): Chain =>
-  wraps.reduceRight<Chain>((inner, named) => isTrusted(named.wrap) ? plain(named, inner) : guarded(named, inner), inner)
-
-const plain = ({ wrap }: Named, inner: Chain): Chain => (input, job) =>
-  withScope(job, () => wrap((input) => inner(input, job), input, job))
+export const compose = (wraps: ReadonlyArray<Named>, inner: Enter): Enter =>
+  wraps.reduceRight<Enter>((inner, named) => {
+    const hooks = hooksOf(named.wrap)
+    return hooks === undefined ? guarded(named, inner) : hooked(hooks, inner)
+  }, inner)
 
 /** Holds what types cannot: `next` runs once at a time, and only while the wrap that received it is open. */
-const guarded = ({ name, wrap }: Named, inner: Chain): Chain => (input, job) => {
+const guarded = ({ name, wrap }: Named, inner: Enter): Enter => (fiber, input, job) => {
   let open: Fiber.Fiber<unknown, unknown> | undefined
   let returned = false
   const next = (input: unknown) =>
@@ -38,12 +36,12 @@ const guarded = ({ name, wrap }: Named, inner: Chain): Chain => (input, job) => 
         return Effect.die(new NextMisused({ middleware: name, reason: returned ? "AfterReturn" : "StillOpen" }))
       }
       open = fiber
-      return Effect.onExitPrimitive(inner(input, job), () => {
+      return Effect.onExitPrimitive(inner(fiber, input, job), () => {
         open = undefined
         return undefined
       })
     })
-  return withScope(job, () => wrap(next, input, job), () => {
+  return layer(fiber, job, () => wrap(next, input, job), () => {
     returned = true
     // a wrap that forked `next` and returned: what runs inside ends before anything outside goes on (L15)
     return open === undefined ? undefined : Fiber.interrupt(open)

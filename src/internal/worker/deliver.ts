@@ -13,9 +13,9 @@ import { fromEnvelope } from "../codecs.ts"
 import { describe } from "../line.ts"
 import { decide, failed, interrupted } from "./decide.ts"
 import { delivered, elected, election } from "./elect.ts"
+import { entered, layered } from "./layer.ts"
 import type { Resolved } from "./resolve.ts"
 import type { Run } from "./run.ts"
-import { withScope } from "./scope.ts"
 
 /** @internal */
 export interface Limits {
@@ -70,7 +70,7 @@ export const deliver = (options: {
     job.payload = payload.value
     job.entered = true
     options.onEnter(job)
-    const chain = options.around(job, Effect.suspend(() => task!.chain(payload.value, job))) as Effect.Effect<
+    const chain = options.around(job, entered(task!.chain, payload.value, job)) as Effect.Effect<
       unknown,
       unknown
     >
@@ -93,7 +93,7 @@ export const deliver = (options: {
           return last.settlement
         })
       const chain = options.wraps.reduceRight(
-        (next, wrap) => (delivery: Delivery) => withScope(job, () => wrap(next, delivery)) as Effect.Effect<Settlement>,
+        (next, wrap) => (delivery: Delivery) => layered(job, () => wrap(next, delivery)) as Effect.Effect<Settlement>,
         core
       )
       return Effect.matchCauseEffect(chain(job.delivery), {

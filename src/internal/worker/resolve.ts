@@ -11,7 +11,8 @@ import type * as TaskGroup from "../../TaskGroup.ts"
 import { defaultQueue } from "../producer.ts"
 import { type HandlerEntry, handlerKey } from "../task.ts"
 import { body } from "./body.ts"
-import { type Chain, compose, type Named } from "./chain.ts"
+import { compose, type Named } from "./chain.ts"
+import type { Enter } from "./layer.ts"
 
 /** attempts of a task whose retry policy sets no cap @internal */
 export const defaultMaxAttempts = 25
@@ -19,7 +20,7 @@ export const defaultMaxAttempts = 25
 /** @internal */
 export interface Resolved {
   readonly task: Task.Any
-  readonly chain: Chain
+  readonly chain: Enter
   /** the services of the worker and of the handler's layer */
   readonly context: Context.Context<never>
   readonly policy: Policy | undefined

@@ -18,6 +18,7 @@ import { isDecide } from "../../Decide.ts"
 import { describe } from "../../internal/line.ts"
 import * as trace from "../../internal/trace.ts"
 import { body } from "../../internal/worker/body.ts"
+import { entered } from "../../internal/worker/layer.ts"
 import type { Resolved } from "../../internal/worker/resolve.ts"
 import { Run } from "../../internal/worker/run.ts"
 import * as Job from "../../Job.ts"
@@ -149,7 +150,7 @@ const runJob = (
   // masked, as the chain is in a worker: the body has a fiber of its own, and that is what a stop interrupts
   const fiber = Effect.runForkWith(
     span._tag === "Some" ? Context.add(inside, Tracer.ParentSpan, span.value) : inside
-  )(Effect.suspend(() => body(entry.run, undefined)(payload.value, run)), { uninterruptible: true })
+  )(entered(body(entry.run, undefined), payload.value, run), { uninterruptible: true })
   fiber.addObserver((exit) => {
     if (run.to !== undefined) send({ _tag: "Reroute", to: run.to })
     send(encode(task, exit))
