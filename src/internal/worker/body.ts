@@ -4,7 +4,7 @@
  * middleware would not do: under a `timeout` or a `race` of a middleware the interruption would arrive late.
  */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
