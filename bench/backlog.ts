@@ -1,7 +1,8 @@
 /**
  * What a claim costs when very many jobs wait: from one handler to the next at concurrency 1, which is the settlement of one
- * job and the claim of the next, with few jobs, with `order.jobs`, and after a transaction was pinned and 20,000 more were
- * settled, whose rows the server can therefore not clean away.
+ * job and the claim of the next. With few jobs, with `order.jobs`, and after a transaction was pinned and 20,000 more were
+ * settled, whose rows the server can therefore not clean away. Who gets slow has fewer samples, and settles fewer: no step
+ * takes longer than fifteen seconds.
  */
 import type { Order } from "./cell.ts"
 import { bulk, deferred, type Payload, payloadsOf, type Queue } from "./contender.ts"
@@ -12,29 +13,35 @@ import type { At } from "./results.ts"
 const warm = 100
 const samples = 1_000
 const settledBehind = 20_000
+const patience = 15_000
 
 /** at most so many at once in memory */
 const part = 50_000
 
-export const backlog = async (
-  queue: Queue,
-  { jobs, place }: Order
-): Promise<Readonly<Record<string, Percentiles>>> => {
+/** Times, and the number of jobs that it is about: those that waited, or those that were settled behind the pin. */
+export interface Point extends Percentiles {
+  readonly jobs: number
+}
+
+export const backlog = async (queue: Queue, { jobs, place }: Order): Promise<Readonly<Record<string, Point>>> => {
   const seen = new Set<number>()
-  /** works until so many more were handled; one that began meanwhile may be handled too */
-  const handle = async (concurrency: number, count: number, onJob: () => void) => {
-    const done = deferred()
-    let left = count
+  /** Works until so many more were handled or time is up, and says how many were; what had begun is handled too. */
+  const handle = async (concurrency: number, most: number, onJob: () => void): Promise<number> => {
+    const enough = deferred()
+    const timer = setTimeout(enough.resolve, patience)
+    let handled = 0
     let repeats = 0
     const worker = await queue.work(concurrency, ({ i }: Payload) => {
       if (seen.has(i)) repeats++
       seen.add(i)
       onJob()
-      if (--left === 0) done.resolve()
+      if (++handled === most) enough.resolve()
     })
-    await done.promise
+    await enough.promise
+    clearTimeout(timer)
     await worker.stop()
     if (repeats > 0) throw new Error(`${repeats} jobs were handled more than once`)
+    return handled
   }
   const gaps = async () => {
     const times: Array<number> = []
@@ -44,7 +51,7 @@ export const backlog = async (
       times.push(now - last)
       last = now
     })
-    return percentiles(times.slice(warm))
+    return percentiles(times.slice(Math.min(warm, times.length >> 1)))
   }
 
   const few = 2 * (warm + samples)
@@ -53,12 +60,12 @@ export const backlog = async (
   for (let n = 0; n < jobs; n += part) await bulk(queue, payloadsOf(Math.min(part, jobs - n), few + n))
   const atMany = await gaps()
   const unpin = await pin(place.postgres)
-  await handle(50, Math.min(settledBehind, jobs >> 1), () => {})
+  const settled = await handle(50, Math.min(settledBehind, jobs >> 1), () => {})
   const atPinned = await gaps()
   await unpin()
   return {
-    "few jobs": atFew,
-    "a million": atMany,
-    "a million, behind a pinned transaction": atPinned
-  } satisfies Partial<Record<At, Percentiles>>
+    "few jobs": { ...atFew, jobs: few },
+    "a million": { ...atMany, jobs },
+    "a million, behind a pinned transaction": { ...atPinned, jobs: settled }
+  } satisfies Partial<Record<At, Point>>
 }

@@ -2,9 +2,9 @@
  * One cell of the bench in a process of its own: one contender, one measure. Prints what it measured as a line of JSON.
  * Every job has to be handled once, or the cell fails.
  */
-import { backlog } from "./backlog.ts"
-import { bulk, deferred, type Engine, payloadsOf, type Place, type Queue } from "./contender.ts"
-import { cold, counter, type Percentiles, percentiles, type Run, timed } from "./counter.ts"
+import { backlog, type Point } from "./backlog.ts"
+import { bulk, deferred, type Engine, type Payload, payloadsOf, type Place, type Queue } from "./contender.ts"
+import { cold, counter, percentiles, type Run, timed } from "./counter.ts"
 import { load } from "./registry.ts"
 import type { At, Measure } from "./results.ts"
 import { scale } from "./scale.ts"
@@ -32,7 +32,7 @@ export interface Found {
   /** MiB */
   readonly resident: number
   readonly waiting?: number | undefined
-  readonly points?: Readonly<Record<string, Percentiles>> | undefined
+  readonly points?: Readonly<Record<string, Point>> | undefined
 }
 
 const sleep = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
@@ -74,13 +74,25 @@ const measures: Record<Measure, (queue: Queue, order: Order) => Promise<Part>> =
     await worker.stop()
     return rate({ ...count.run(), waiting })
   },
+  // from the first call to the last handler, and not between handlers: a batch handler would have its batches for nothing
   through: async (queue, { concurrency, engine, jobs }) => {
-    const count = counter(engine, jobs)
-    const worker = await queue.work(concurrency, count.onJob)
-    await queue.enqueueEach(payloadsOf(jobs), 100)
-    await count.all
+    const half = cold(jobs)
+    const warming = counter(engine, half)
+    const count = counter(engine, jobs - half)
+    const onJob = (payload: Payload) =>
+      payload.i < half ? warming.onJob(payload) : count.onJob({ ...payload, i: payload.i - half })
+    const worker = await queue.work(concurrency, onJob)
+    await queue.enqueueEach(payloadsOf(half), 100)
+    await warming.all
+    const found = await timed(
+      engine,
+      jobs - half,
+      () => Promise.all([queue.enqueueEach(payloadsOf(jobs - half, half), 100), count.all])
+    )
     await worker.stop()
-    return rate(count.run())
+    warming.check()
+    count.check()
+    return rate(found)
   },
   latency: async (queue, { concurrency, jobs }) => {
     const times: Array<number> = []

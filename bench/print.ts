@@ -51,6 +51,11 @@ export const printRows = (engine: Engine, measure: Measure, at: At, rows: Readon
 }
 
 export const printTargets = (targets: ReadonlyArray<Target>): void => {
-  console.log("\ntargets")
-  console.table(targets.map(({ asked, measured, ratio, verdict, work }) => ({ work, asked, measured, ratio, verdict })))
+  const known = targets.filter(({ verdict }) => verdict !== "not measured")
+  const left = targets.length - known.length
+  if (known.length > 0) {
+    console.log("\ntargets")
+    console.table(known.map(({ asked, measured, ratio, verdict, work }) => ({ work, asked, measured, ratio, verdict })))
+  }
+  if (left > 0) console.log(`${left} targets need rows that this run does not have`)
 }

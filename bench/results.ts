@@ -25,7 +25,7 @@ export interface Row {
   readonly at: At
   readonly name: string
   readonly kind: Kind
-  /** how many jobs a round had */
+  /** how many jobs a round had; for `backlog` how many waited, or were settled behind the pinned transaction */
   readonly jobs: number
   /** jobs a second; milliseconds for `latency` and `backlog` (p50) */
   readonly figures: ReadonlyArray<number>

@@ -1,6 +1,6 @@
 /**
  * One queue, so many worker processes. The cell stores the jobs, the workers are started from this file and say what they
- * handled, every ten milliseconds; what is measured is from when a quarter was done.
+ * handled, every ten milliseconds; what is measured is from when half was done.
  */
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
