@@ -11,11 +11,12 @@
  * Measures: `layers`, `jobs` (a whole job above Effect alone), `tracing`, `memory`, `imports`. Jobs come from an engine that
  * costs nothing (`engine.ts`), through the worker that everybody uses. `--write` puts the results into `bench/layers.json`.
  */
-import { execFile, execFileSync } from "node:child_process"
-import { existsSync, writeFileSync } from "node:fs"
+import { execFile } from "node:child_process"
+import { readFileSync, writeFileSync } from "node:fs"
 import { availableParallelism, cpus, totalmem } from "node:os"
 import { join } from "node:path"
 import { parseArgs, promisify } from "node:util"
+import { install } from "../install.ts"
 import type { Found, Order } from "./cell.ts"
 import { type Compared as Imported, compareImports, type Import } from "./imports.ts"
 import type { Found as Kept } from "./memory.ts"
@@ -41,18 +42,11 @@ const rounds = Number(values.rounds ?? (values.short ? 3 : 5))
 const concurrency = Number(values.concurrency)
 const stretch = Number(values.stretch ?? (values.short ? 8_000 : 15_000))
 
-const peers = join(import.meta.dirname, "../peers")
-if (!existsSync(join(peers, "node_modules"))) {
-  console.log("installing the peers that the bench compares with (bench/peers) ...")
-  execFileSync("npm", [
-    "install",
-    "--no-package-lock",
-    "--omit=optional",
-    "--ignore-scripts",
-    "--no-audit",
-    "--no-fund"
-  ], { cwd: peers, stdio: "inherit" })
-}
+install()
+const peers = ["koa-compose", "@middy/core"].map((name) => {
+  const manifest = join(import.meta.dirname, "../peers/node_modules", name, "package.json")
+  return `${name} ${(JSON.parse(readFileSync(manifest, "utf8")) as { readonly version: string }).version}`
+})
 
 const run = promisify(execFile)
 const cell = async (name: string, layers: number): Promise<Found> => {
@@ -84,7 +78,9 @@ const machine = `${availableParallelism()} x ${cpus()[0]?.model.trim()}, ${
   Math.round(totalmem() / 2 ** 30)
 } GiB, Node ${process.version}`
 console.log(
-  `${machine}; ${rounds} rounds; microseconds, CPU of the process unless it says time; concurrency ${concurrency}`
+  `${machine}; ${
+    peers.join(", ")
+  }; ${rounds} rounds; microseconds, CPU of the process unless it says time; concurrency ${concurrency}`
 )
 
 const results: Record<string, unknown> = {}
@@ -130,6 +126,8 @@ const measureLayers = async () => {
     [`time at ${judged}`]: show(median(perLayer(entrant, judged, "wall"))),
     target: isMet(median(perLayer(entrant, judged, "cpu")), entrant.target)
   }])))
+  console.log("\na layer is")
+  for (const { name, what } of entrants) console.log(`- ${name}: ${what}`)
   results["layers"] = entrants.map((entrant) => ({
     ...entrant,
     without: samplesOf(baseOf(entrant), 0),
@@ -223,6 +221,6 @@ if (measures.includes("imports")) await measureImports()
 
 if (values.write) {
   const file = join(import.meta.dirname, "../layers.json")
-  writeFileSync(file, `${JSON.stringify({ machine, rounds, concurrency, ...results }, undefined, 2)}\n`)
+  writeFileSync(file, `${JSON.stringify({ machine, peers, rounds, concurrency, ...results }, undefined, 2)}\n`)
   console.log(`\nwritten: ${file}`)
 }

@@ -3,37 +3,40 @@ import type { Contender, Contenders } from "./contender.ts"
 
 export interface Entrant {
   readonly name: string
+  /** what one layer is, and does */
+  readonly what: string
   /** the same program without layers, when that has a name of its own */
   readonly base?: string
   /** microseconds a layer at ten layers, everything included */
   readonly target?: number
 }
 
-const ours = (name: string, target?: number): Entrant => ({
+const ours = (name: string, what: string, target?: number): Entrant => ({
   name,
+  what,
   base: "no layers",
   ...(target === undefined ? {} : { target })
 })
 
 /** what it costs to have so many layers */
 export const layered: ReadonlyArray<Entrant> = [
-  ours("observe", 0.2),
-  ours("observe, effects", 0.2),
-  ours("observe, Timing", 0.2),
-  ours("provide", 0.4),
-  ours("hooks", 0.4),
-  ours("scoped", 1),
-  ours("scoped and provided", 1),
-  ours("scoped, in a gen"),
-  ours("scoped, acquireUseRelease", 1),
-  ours("scoped, addFinalizer", 1),
-  ours("wrap"),
-  ours("own wrap"),
-  { name: "koa-compose" },
-  { name: "middy" },
-  { name: "middy, functions that are not async" },
-  { name: "plain async functions" },
-  { name: "plain async functions, try and finally" }
+  ours("observe", "Middleware.observe, both hooks plain functions", 0.2),
+  ours("observe, effects", "Middleware.observe, both hooks return an effect: a fiber each", 0.2),
+  ours("observe, Timing", "the Timing observer that ships: two clock readings", 0.2),
+  ours("provide", "declared, Middleware.hooks({ provides, before }): a service of its own each", 0.4),
+  ours("hooks", "Middleware.hooks({ before, after }), both effects", 0.4),
+  ours("scoped", "Middleware.hooks({ before }), which is an Effect.acquireRelease", 1),
+  ours("scoped and provided", "declared, the same, and provides what it acquired", 1),
+  ours("scoped, in a gen", "declared, a wrap in Effect.gen: acquireRelease, then next with the service"),
+  ours("scoped, acquireUseRelease", "Middleware.make, Effect.acquireUseRelease around next", 1),
+  ours("scoped, addFinalizer", "Middleware.make, Effect.addFinalizer before next", 1),
+  ours("wrap", "Middleware.make, which calls next: what the guard of next costs"),
+  ours("own wrap", "Task.wrap, which calls next"),
+  { name: "koa-compose", what: "async (context, next) => { ...; await next(); ... }" },
+  { name: "middy", what: "{ before, after }, both async" },
+  { name: "middy, functions that are not async", what: "{ before, after }, as it also takes them" },
+  { name: "plain async functions", what: "async (payload) => { ...; await next(payload); ... }" },
+  { name: "plain async functions, try and finally", what: "the same with the way out in finally" }
 ]
 
 /** a whole job; `above`: what the row is compared with */
