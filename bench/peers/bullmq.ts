@@ -1,7 +1,7 @@
 /**
  * BullMQ 6 on Redis and on Postgres. `removeOnComplete` and `removeOnFail`, so that ended jobs do not pile up ("Tuning tips" in
  * its guide of the Postgres backend, "Auto-removal of jobs" in that of Redis); the pool of its Postgres connections is
- * left at 10: 25 were slower on two cores. There is no batch to set: a worker takes its next job with the end of the last.
+ * left at 10: 30 were slower on two cores. There is no batch to set: a worker takes its next job with the end of the last.
  */
 import { createPostgresBackend, Queue, type QueueOptions, withBackend, Worker } from "bullmq"
 import { chunks, type Contender, type Payload, type Place, pool, type Queue as Bench } from "../contender.ts"
