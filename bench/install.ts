@@ -12,8 +12,8 @@ interface Manifest {
 
 const manifest = (folder: string): Manifest => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"))
 
-export const install = (): void => {
-  for (const folder of folders) {
+export const install = (wanted: ReadonlyArray<string> = folders): void => {
+  for (const folder of wanted) {
     if (existsSync(join(folder, "node_modules"))) continue
     console.log(`installing what the bench compares with (${folder}) ...`)
     const quiet = ["--no-package-lock", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"]
