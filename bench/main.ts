@@ -30,8 +30,8 @@ import { tidy } from "./tidy.ts"
 const { values } = parseArgs({
   options: {
     short: { type: "boolean", default: false },
-    engine: { type: "string", default: "memory,sqlite,postgres,redis" },
-    measure: { type: "string", default: "enqueue,bulk,process,through,latency,scale,backlog" },
+    engine: { type: "string" },
+    measure: { type: "string" },
     only: { type: "string" },
     rounds: { type: "string" },
     concurrency: { type: "string" },
@@ -41,6 +41,10 @@ const { values } = parseArgs({
 })
 
 const { short } = values
+if (values.write && [values.engine, values.measure, values.only, values.concurrency].some((one) => one !== undefined)) {
+  console.error("--write is for a whole run: rows of several runs must not be compared")
+  process.exit(2)
+}
 const rounds = Number(values.rounds ?? (short ? 1 : 3))
 /** twenty minutes are not enough for all of it three times: what no target asks for comes twice, a million jobs once */
 const roundsOf = (measure: Measure, at: At) =>
@@ -50,8 +54,9 @@ const roundsOf = (measure: Measure, at: At) =>
     ? Math.min(rounds, 2)
     : rounds
 const factor = Number(values.scale ?? (short ? 0.3 : 1))
-const engines = values.engine.split(",") as ReadonlyArray<Engine>
-const measures = values.measure.split(",") as ReadonlyArray<Measure>
+const listed = <A>(given: string | undefined, all: ReadonlyArray<A>) =>
+  given === undefined ? all : given.split(",") as ReadonlyArray<unknown> as ReadonlyArray<A>
+const engines = listed<Engine>(values.engine, ["memory", "sqlite", "postgres", "redis"])
 const wanted = values.only?.toLowerCase().split(",")
 const concurrencies = (values.concurrency ?? (short ? "1,50,best" : "1,10,50,100,best")).split(",")
   .map((one): At => one === "best" ? one : Number(one))
@@ -66,6 +71,8 @@ const points: Record<Measure, ReadonlyArray<At>> = {
   scale: short ? [1, 2] : [1, 2, 4],
   backlog: ["a million"]
 }
+
+const measures = listed(values.measure, Object.keys(points) as ReadonlyArray<Measure>)
 
 const servers: Servers = {
   postgres: process.env["WINDLASS_POSTGRES_URL"] ?? "postgres://postgres@127.0.0.1:5432/postgres",
@@ -184,6 +191,9 @@ const start = performance.now()
 const minutes = () => (performance.now() - start) / 60_000
 const date = new Date().toISOString()
 const isUp = await up(servers)
+// what cells leave behind would keep the server busy with tables that nobody asks for any more
+const clean = () => tidy(isUp, { ...servers, prefix })
+process.once("SIGINT", () => void clean().finally(() => process.exit(130)))
 const where = await machine(servers, isUp)
 for (const [name, value] of Object.entries(where)) console.log(`${name}: ${value}`)
 console.log(`${rounds} ${rounds === 1 ? "round" : "rounds"}`)
@@ -204,8 +214,7 @@ for (const engine of engines) {
       rows.push(...some)
       if (some.length > 0) printRows(engine, measure, at, some)
     }
-    // what cells leave behind would keep the server busy with tables that nobody asks for any more
-    await tidy(isUp, { ...servers, prefix })
+    await clean()
   }
 }
 

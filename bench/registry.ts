@@ -102,7 +102,7 @@ export const entrants: ReadonlyArray<Entrant> = [
     name: "Windlass, a job per round trip",
     kind: "windlass",
     module: "windlass.ts",
-    jobs: { process: { one: 2, many: 3 } }
+    jobs: { process: { one: 3, many: 5 } }
   },
   raw("postgres", "raw statements", { process: { many: 60 }, enqueue: { one: 2 }, bulk: 100 }),
   peer("postgres", "graphile-worker, batched", "peers/graphile.ts", {
@@ -113,7 +113,7 @@ export const entrants: ReadonlyArray<Entrant> = [
     scale: 40
   }, 100),
   peer("postgres", "graphile-worker", "peers/graphile.ts", {
-    process: { one: 1, many: 2 },
+    process: { one: 1.5, many: 3 },
     through: 1,
     backlog
   }),

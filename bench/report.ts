@@ -8,6 +8,7 @@ import { join } from "node:path"
 import { chart } from "./chart.ts"
 import type { Engine } from "./contender.ts"
 import { type Layers, layerSections, layerTargets, table } from "./layersReport.ts"
+import { entrants } from "./registry.ts"
 import { type At, find, type Measure, median, type Results, type Row, show } from "./results.ts"
 import { targets } from "./targets.ts"
 
@@ -25,10 +26,12 @@ const figure = (row: Row | undefined): string => {
   return row.figures.length === 1 ? show(median(row.figures)) : `${show(median(row.figures))} ±${off(row)}%`
 }
 
-/** contenders as the run had them */
-const names = (results: Results, engine: Engine): ReadonlyArray<string> => [
-  ...new Set(results.rows.filter((row) => row.engine === engine).map(({ name }) => name))
-]
+/** contenders of the run, as the registry has them */
+const names = (results: Results, engine: Engine): ReadonlyArray<string> =>
+  entrants.filter((one) =>
+    one.engine === engine && results.rows.some((row) => row.engine === engine && row.name === one.name)
+  )
+    .map(({ name }) => name)
 
 const bold = (text: string) => text === "" ? "" : `**${text}**`
 const isOurs = (name: string) => name.startsWith("Windlass")

@@ -13,6 +13,7 @@ const logger = new Logger(() => () => {})
 const open = (batched: boolean) => async (place: Place, { best }: Use): Promise<Queue> => {
   const pgPool = new Pool({ connectionString: place.postgres, max: 25 })
   pgPool.on("error", () => {})
+  pgPool.on("connect", (client) => client.on("error", () => {}))
   const preset: WorkerUtilsOptions["preset"] = {
     worker: {
       schema: place.name,
