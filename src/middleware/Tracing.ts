@@ -145,8 +145,8 @@ export const delivery: Middleware.Delivery = Middleware.delivery(
       const clock = Context.get(context, Clock.Clock)
       const tracer = Context.get(context, Tracer.Tracer)
       const begun = clock.currentTimeNanosUnsafe()
-      const held = hold(tracer)
-      return Effect.onExit(Effect.provideService(next(delivery), Tracer.Tracer, held.tracer), (exit) =>
+      const held = new Holding(tracer)
+      return Effect.onExit(Effect.provideService(next(delivery), Tracer.Tracer, held), (exit) =>
         Effect.sync(() => {
           const settlement = Exit.isSuccess(exit) ? exit.value : undefined
           if (held.release(settlement) || settlement === undefined) {
@@ -202,34 +202,51 @@ const record = (span: Tracer.Span, settlement: Settlement): void => {
   if (settlement._tag === "Retry") span.attribute("windlass.after_ms", settlement.after)
 }
 
+/** where a span that is held has its {@link Holding} */
+const HeldBy = Symbol("windlass/middleware/Tracing/HeldBy")
+
+interface Held extends Tracer.Span {
+  [HeldBy]: Holding
+}
+
+/** `end` of a span that is held: one function for all of them, so that a span is not tied to its run by a closure */
+function keepEnd(this: Held, time: bigint, exit: Exit.Exit<unknown, unknown>): void {
+  this[HeldBy].ended ??= { time, exit }
+}
+
 /**
  * A tracer whose first span of kind `consumer`, the one of the run, stays open until its outcome is known: its end is
  * kept, with the time, and done by `release`.
  */
-const hold = (tracer: Tracer.Tracer) => {
-  let held: { readonly span: Tracer.Span; end: (() => void) | undefined } | undefined
-  const holding: Tracer.Tracer = {
-    span(options) {
-      const span = tracer.span(options)
-      if (options.kind === "consumer" && held === undefined) {
-        const own: { readonly span: Tracer.Span; end: (() => void) | undefined } = held = { span, end: undefined }
-        const end = span.end.bind(span)
-        span.end = (time, exit) => {
-          own.end ??= () => end(time, exit)
-        }
-      }
-      return span
-    },
-    ...(tracer.context === undefined ? {} : { context: (primitive, fiber) => tracer.context!(primitive, fiber) })
+class Holding implements Tracer.Tracer {
+  readonly tracer: Tracer.Tracer
+  /** Effect runs every step through it where there is one, so it is absent where there is none */
+  declare readonly context?: NonNullable<Tracer.Tracer["context"]>
+  held: Held | undefined = undefined
+  end: Tracer.Span["end"] | undefined = undefined
+  ended: { readonly time: bigint; readonly exit: Exit.Exit<unknown, unknown> } | undefined = undefined
+
+  constructor(tracer: Tracer.Tracer) {
+    this.tracer = tracer
+    if (tracer.context !== undefined) this.context = tracer.context
   }
-  return {
-    tracer: holding,
-    /** false when there was no such span */
-    release: (settlement: Settlement | undefined): boolean => {
-      if (held === undefined) return false
-      if (settlement !== undefined) record(held.span, settlement)
-      held.end?.()
-      return true
+
+  span(options: Parameters<Tracer.Tracer["span"]>[0]): Tracer.Span {
+    const span = this.tracer.span(options) as Held
+    if (options.kind === "consumer" && this.held === undefined) {
+      this.held = span
+      this.end = span.end
+      span[HeldBy] = this
+      span.end = keepEnd
     }
+    return span
+  }
+
+  /** false when there was no such span */
+  release(settlement: Settlement | undefined): boolean {
+    if (this.held === undefined) return false
+    if (settlement !== undefined) record(this.held, settlement)
+    if (this.ended !== undefined) this.end!.call(this.held, this.ended.time, this.ended.exit)
+    return true
   }
 }

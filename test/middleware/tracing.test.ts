@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Option, Schedule, Schema, Tracer } from "effect"
+import { Context, Effect, Exit, Layer, Option, Schedule, Schema, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import { Backend, type Item } from "../../src/Backend.ts"
@@ -211,6 +211,33 @@ describe("Tracing", () => {
         assert.strictEqual(status._tag, "Ended")
         if (status._tag === "Ended") assert.strictEqual(status.endTime - status.startTime, 100_000_000n)
       }
+    }))
+
+  it.effect("a tracer that stands around every step still does so inside of a run, and has its own spans back", () =>
+    Effect.gen(function*() {
+      const ended: Array<string> = []
+      const inside = new Set<string>()
+      // as the one of OpenTelemetry: it asks the fiber whose span it is in, and its spans need their own `this` to end
+      class Span extends Tracer.NativeSpan {
+        readonly own = this.name
+        override end(time: bigint, exit: Exit.Exit<unknown, unknown>): void {
+          ended.push(`${this.own} ${exit._tag} ${this.attributes.get("windlass.outcome")}`)
+          super.end(time, exit)
+        }
+      }
+      const tracer = Tracer.make({
+        span: (options) => new Span(options),
+        context: (primitive, fiber) => {
+          const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+          if (span?._tag === "Span") inside.add(span.name)
+          return primitive["~effect/Effect/evaluate"](fiber)
+        }
+      })
+      yield* Effect.andThen(First.enqueue({ how: "ok" }), TestClock.adjust("1 second")).pipe(
+        Effect.provide(traced({ ...recorder(), layer: Layer.succeed(Tracer.Tracer, tracer) }))
+      )
+      assert.deepStrictEqual(ended, ["send First Success undefined", "First Success succeeded"])
+      assert.deepStrictEqual([...inside], ["send First", "First"])
     }))
 
   it.effect("a hand-out that never ran has a span too, in its producer's trace", () =>
