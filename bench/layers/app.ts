@@ -9,7 +9,7 @@ import { engine } from "./engine.ts"
 
 export const payloadSchema = Schema.Struct({ i: Schema.Number, to: Schema.String, t: Schema.Number })
 
-interface Used {
+export interface Used {
   readonly used: () => void
 }
 

@@ -2,9 +2,9 @@
  * Effect alone: the same handler in a root fiber of its own with the same services, with and without decoding before it. And
  * the bench's engine alone, whose share of a job is not Windlass's.
  */
-import { Effect, Exit, Schema } from "effect"
+import { Context, Effect, Exit, Schema } from "effect"
 import { Backend, type Settlement } from "windlass/Backend"
-import { application, handlers, payloadSchema } from "./app.ts"
+import { application, handlers, payloadSchema, type Used } from "./app.ts"
 import { type Cell, type Contender, type Contenders, type Payload, payloads } from "./contender.ts"
 import { engine } from "./engine.ts"
 
@@ -16,10 +16,11 @@ const decoded = (text: string): Payload => {
   return exit.value
 }
 
+type Job = (payload: Payload) => Effect.Effect<void, never, Used>
+
 /** as many at once as a worker runs, then the next ones */
-const run = async (cell: Cell, payloadOf: (n: number) => Payload, handler: keyof typeof handlers) => {
+const run = async (cell: Cell, payloadOf: (n: number) => Payload, handle: Job) => {
   const runFork = Effect.runForkWith(application)
-  const handle = handlers[handler](cell)
   for (let n = 0; n < cell.jobs;) {
     let open = 0
     let done = () => {}
@@ -38,7 +39,26 @@ const run = async (cell: Cell, payloadOf: (n: number) => Payload, handler: keyof
 
 const contender = (payloadOf: (n: number) => Payload, handler: keyof typeof handlers): Contender => ({
   counts: { in: 0, out: 0 },
-  run: (cell) => run(cell, payloadOf, handler)
+  run: (cell) => run(cell, payloadOf, handlers[handler](cell))
+})
+
+const enter = (cell: Cell) =>
+  Effect.sync((): Used => {
+    cell.tally.in++
+    return { used: () => {} }
+  })
+const leave = (cell: Cell) => Effect.sync(() => void cell.tally.out++)
+
+/**
+ * The same layers written in Effect by hand, composed once: what the operators themselves ask for. None of what a chain holds is
+ * in it: no scope per layer, no typed failure that survives a dying release, no guard of `next`.
+ */
+const byHand = (counts: Contender["counts"], layer: (cell: Cell, n: number) => (next: Job) => Job): Contender => ({
+  counts,
+  run: (cell) => {
+    const all = Array.from({ length: cell.layers }, (_, n) => layer(cell, n))
+    return run(cell, ready, all.reduce((next, layer) => layer(next), handlers.sync(cell) as Job))
+  }
 })
 
 const ready = (n: number) => payloads[n]!
@@ -63,6 +83,26 @@ export const contenders: Contenders = {
   "the engine alone": { counts: { in: 0, out: 0 }, run: (cell) => Effect.runPromise(exchange(cell)) },
   "Effect.runFork": contender(ready, "sync"),
   "Effect.runFork, decoding": contender(fromText, "sync"),
+  "Effect by hand, provide": byHand({ in: 1, out: 0 }, (cell, n) => {
+    const value = Context.Service<Used, Used>(`bench/Value${n}`)
+    return (next) => (payload) =>
+      Effect.flatMap(enter(cell), (entered) => Effect.provideService(next(payload), value, entered))
+  }),
+  "Effect by hand, hooks": byHand(
+    { in: 1, out: 1 },
+    (cell) => (next) => (payload) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(enter(cell), () => Effect.onExit(restore(next(payload)), () => leave(cell)))
+      )
+  ),
+  "Effect by hand, scoped": byHand({ in: 1, out: 1 }, (cell) => (next) => (payload) =>
+    Effect.scoped(
+      Effect.flatMap(Effect.acquireRelease(enter(cell), () => leave(cell)), () => next(payload))
+    )),
+  "Effect by hand, acquireUseRelease": byHand(
+    { in: 1, out: 1 },
+    (cell) => (next) => (payload) => Effect.acquireUseRelease(enter(cell), () => next(payload), () => leave(cell))
+  ),
   "Effect.runFork, async": contender(ready, "async"),
   "Effect.runFork, async, decoding": contender(fromText, "async")
 }

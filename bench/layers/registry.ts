@@ -18,6 +18,13 @@ const ours = (name: string, what: string, target?: number): Entrant => ({
   ...(target === undefined ? {} : { target })
 })
 
+/** without any of what a chain holds */
+const byHand = (name: string, what: string): Entrant => ({
+  name: `Effect by hand, ${name}`,
+  what,
+  base: "Effect.runFork"
+})
+
 /** what it costs to have so many layers */
 export const layered: ReadonlyArray<Entrant> = [
   ours("observe", "Middleware.observe, both hooks plain functions", 0.2),
@@ -32,6 +39,10 @@ export const layered: ReadonlyArray<Entrant> = [
   ours("scoped, addFinalizer", "Middleware.make, Effect.addFinalizer before next", 1),
   ours("wrap", "Middleware.make, which calls next: what the guard of next costs"),
   ours("own wrap", "Task.wrap, which calls next"),
+  byHand("provide", "flatMap, provideService"),
+  byHand("hooks", "uninterruptibleMask, flatMap, onExit"),
+  byHand("scoped", "Effect.scoped around an acquireRelease"),
+  byHand("acquireUseRelease", "Effect.acquireUseRelease"),
   { name: "koa-compose", what: "async (context, next) => { ...; await next(); ... }" },
   { name: "middy", what: "{ before, after }, both async" },
   { name: "middy, functions that are not async", what: "{ before, after }, as it also takes them" },
@@ -66,7 +77,7 @@ const modules: ReadonlyArray<readonly [of: RegExp, module: string]> = [
   [/^middy/, "../peers/middy.ts"],
   [/^plain/, "plain.ts"],
   [/tracer|span/i, "tracing.ts"],
-  [/^Effect\.|engine/, "effect.ts"],
+  [/^Effect|engine/, "effect.ts"],
   [/./, "windlass.ts"]
 ]
 
