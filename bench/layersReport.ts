@@ -19,10 +19,13 @@ interface Job {
 /** As far as it is read here. */
 export interface Layers {
   readonly machine: string
+  readonly peers?: ReadonlyArray<string>
   readonly rounds: number
   readonly concurrency: number
   readonly layers?: ReadonlyArray<{
     readonly name: string
+    /** what a layer of this row is */
+    readonly what?: string
     readonly target?: number
     readonly with: Readonly<Record<string, { readonly perLayer: Sample }>>
   }>
@@ -53,7 +56,7 @@ const micros = (value: number): string => value.toFixed(Math.abs(value) < 10 ? 2
 const layered = ({ layers = [] }: Layers): string => {
   const counts = Object.keys(layers[0]?.with ?? {})
   const judged = counts.includes("10") ? "10" : counts.at(-1)!
-  return table(
+  const figures = table(
     ["µs a layer", ...counts.map((count) => count === "1" ? "1 layer" : `${count} layers`), "target"],
     layers.map(({ name, target, with: found }) => [
       name,
@@ -61,6 +64,8 @@ const layered = ({ layers = [] }: Layers): string => {
       verdict(found[judged]!.perLayer.cpu, target, "µs")
     ])
   )
+  const said = layers.filter(({ what }) => what !== undefined).map(({ name, what }) => `- ${name}: ${what}`)
+  return said.length === 0 ? figures : `${figures}\n\n${said.join("\n")}`
 }
 
 const jobs = (rows: ReadonlyArray<Job>): string =>
@@ -127,7 +132,10 @@ export const layerTargets = (found: Layers | undefined): ReadonlyArray<Target> =
 export const layerSections = (found: Layers | undefined): Readonly<Record<string, string>> => ({
   layersRun: found === undefined
     ? missing
-    : `${found.machine}; ${found.rounds} rounds, ${found.concurrency} jobs at once; CPU of the whole process.`,
+    : [
+      `${found.machine}; ${found.rounds} rounds, ${found.concurrency} jobs at once; CPU of the whole process`,
+      ...(found.peers ?? [])
+    ].join(", ") + ".",
   layers: found?.layers === undefined ? missing : layered(found),
   jobs: found?.["a whole job"] === undefined ? missing : jobs(found["a whole job"]),
   tracing: found?.tracing === undefined ? missing : jobs(found.tracing),

@@ -1,6 +1,7 @@
 /** docs/performance.md and its chart say what `bench/results.json` has, and nothing that was typed in by hand. */
 import { assert, describe, it } from "vitest"
 import { chart } from "../../bench/chart.ts"
+import { type Layers, layerSections, layerTargets } from "../../bench/layersReport.ts"
 import { entrants, jobsOf } from "../../bench/registry.ts"
 import { filled, readLayers, readResults, sections } from "../../bench/report.ts"
 import { type At, find, type Measure, type Results, type Row } from "../../bench/results.ts"
@@ -109,5 +110,33 @@ describe("a target", () => {
     const latency = (millis: number) => run(row("memory", "latency", 10, three, millis))
     assert.strictEqual(verdict(latency(0.05), "memory, idle latency, p50", "0.05 ms"), "reached")
     assert.strictEqual(verdict(latency(0.051), "memory, idle latency, p50", "0.05 ms"), "not reached")
+  })
+})
+
+describe("a layer of middleware", () => {
+  const of = (cpu: number): Layers => ({
+    machine: "a machine",
+    rounds: 3,
+    concurrency: 50,
+    layers: [
+      {
+        name: "observe",
+        target: 0.2,
+        with: { "1": { perLayer: { cpu: 9, wall: 9 } }, "10": { perLayer: { cpu, wall: 9 } } }
+      },
+      { name: "koa-compose", with: { "1": { perLayer: { cpu: 1, wall: 1 } }, "10": { perLayer: { cpu: 2, wall: 2 } } } }
+    ]
+  })
+
+  it("is judged at ten, and only where there is a target", () => {
+    assert.deepStrictEqual(layerTargets(of(0.2)).map(({ verdict }) => verdict), ["reached"])
+    assert.deepStrictEqual(layerTargets(of(0.21)).map(({ verdict }) => verdict), ["not reached"])
+    assert.include(layerSections(of(0.2))["layers"], "| observe | 9.00 | 0.20 | at most 0.2 µs: reached |")
+    assert.include(layerSections(of(0.21))["layers"], "at most 0.2 µs: **not reached**")
+  })
+
+  it("has its sections, and says so, before it was measured", () => {
+    for (const section of Object.values(layerSections(undefined))) assert.include(section, "npm run bench:layers")
+    assert.deepStrictEqual(layerTargets(undefined), [])
   })
 })
