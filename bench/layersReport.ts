@@ -42,8 +42,14 @@ export interface Layers {
   }>
 }
 
-export const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string =>
-  [head, head.map((_, n) => n === 0 ? "---" : "---:"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n")
+/** the first column is words, and the others are figures unless it says otherwise */
+export const table = (
+  head: ReadonlyArray<string>,
+  rows: ReadonlyArray<ReadonlyArray<string>>,
+  others: "figures" | "words" = "figures"
+): string =>
+  [head, head.map((_, n) => n === 0 || others === "words" ? "---" : "---:"), ...rows]
+    .map((cells) => `| ${cells.join(" | ")} |`).join("\n")
 
 const missing = "Not written down yet: `npm run bench:layers -- --write`."
 

@@ -96,7 +96,7 @@ const cell = async (order: Order): Promise<Found> => {
     ...process.execArgv,
     join(import.meta.dirname, "cell.ts"),
     JSON.stringify(order)
-  ], { timeout: order.measure === "backlog" ? 300_000 : 60_000, maxBuffer: 1 << 24 })
+  ], { timeout: order.measure === "backlog" ? 400_000 : 120_000, maxBuffer: 1 << 24 })
   return JSON.parse(stdout.trim().split("\n").at(-1)!) as Found
 }
 

@@ -102,7 +102,7 @@ export const entrants: ReadonlyArray<Entrant> = [
     name: "Windlass, a job per round trip",
     kind: "windlass",
     module: "windlass.ts",
-    jobs: { process: { one: 3, many: 5 } }
+    jobs: { process: { one: 2, many: 3 } }
   },
   raw("postgres", "raw statements", { process: { many: 60 }, enqueue: { one: 2 }, bulk: 100 }),
   peer("postgres", "graphile-worker, batched", "peers/graphile.ts", {

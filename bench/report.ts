@@ -181,7 +181,8 @@ export const sections = (results: Results, layers: Layers | undefined): Readonly
       measured,
       ratio,
       verdict === "reached" ? verdict : bold(verdict)
-    ])
+    ]),
+    "words"
   ),
   ...Object.fromEntries(engines.map((engine) => [engine, rates(results, engine)])),
   limits: limits(results),
