@@ -9,7 +9,8 @@
  *     npm run bench:layers -- --measure layers --layers 0,10 --only observe,scoped --rounds 5
  *
  * Measures: `layers`, `jobs` (a whole job above Effect alone), `tracing`, `memory`, `imports`. Jobs come from an engine that
- * costs nothing (`engine.ts`), through the worker that everybody uses. `--write` puts the results into `bench/layers.json`.
+ * costs nothing (`engine.ts`), through the worker that everybody uses. `--write` puts the results of a whole run into
+ * `bench/layers.json`, and from there `npm run bench:report` into the documentation.
  */
 import { execFile } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
@@ -25,21 +26,26 @@ import { type Entrant, isLight, jobs, layered, traced } from "./registry.ts"
 const { values } = parseArgs({
   options: {
     short: { type: "boolean", default: false },
-    measure: { type: "string", default: "layers,jobs,tracing,memory,imports" },
+    measure: { type: "string" },
     layers: { type: "string" },
     only: { type: "string" },
     rounds: { type: "string" },
-    concurrency: { type: "string", default: "50" },
+    concurrency: { type: "string" },
     stretch: { type: "string" },
     write: { type: "boolean", default: false }
   }
 })
 
-const measures = values.measure.split(",")
+if (values.write && [values.measure, values.layers, values.only, values.concurrency].some((one) => one !== undefined)) {
+  console.error("--write is for a whole run: rows of several runs must not be compared")
+  process.exit(1)
+}
+
+const measures = (values.measure ?? "layers,jobs,tracing,memory,imports").split(",")
 const counts = (values.layers ?? (values.short ? "0,10" : "0,1,5,10,20")).split(",").map(Number).filter((n) => n > 0)
 const wanted = values.only?.split(",")
 const rounds = Number(values.rounds ?? (values.short ? 3 : 5))
-const concurrency = Number(values.concurrency)
+const concurrency = Number(values.concurrency ?? 50)
 const stretch = Number(values.stretch ?? (values.short ? 8_000 : 15_000))
 
 install()
