@@ -60,14 +60,15 @@ export class Calls {
 
   /**
    * a script of a queue, which gets all keys of the queue and what all scripts need; where it also moves jobs to other
-   * queues, their keys after those
+   * queues, their keys after those. `sent`: it is on its way, and what is sent from now on comes after it
    */
   run<A>(
     operation: string,
     name: keyof typeof scripts,
     queue: string,
     args: ReadonlyArray<string>,
-    others: ReadonlyArray<string> = []
+    others: ReadonlyArray<string> = [],
+    sent?: () => void
   ): Effect.Effect<A, BackendError> {
     const own = this.keys.ofQueue(queue)
     const keys = others.length === 0 ? own : [...own, ...others.flatMap((other) => this.keys.ofQueue(other))]
@@ -76,14 +77,15 @@ export class Calls {
       queue,
       ...this.common,
       ...args
-    ])
+    ], sent)
   }
 
   eval<A>(
     operation: string,
     { lua, sha }: Script,
     keys: ReadonlyArray<string>,
-    args: ReadonlyArray<string>
+    args: ReadonlyArray<string>,
+    sent?: () => void
   ): Effect.Effect<A, BackendError> {
     const rest = [String(keys.length), ...keys, ...args]
     return this.bounded(
@@ -92,11 +94,16 @@ export class Calls {
         this.redis.send<A>("EVALSHA", sha, ...rest),
         // it ran nothing; the whole script does it, and the server knows it from then on
         (error) => codeOf(error) === "NOSCRIPT" ? this.redis.send<A>("EVAL", lua, ...rest) : Effect.fail(error)
-      )
+      ),
+      sent
     )
   }
 
-  private bounded<A>(operation: string, effect: Effect.Effect<A, Redis.RedisError>): Effect.Effect<A, BackendError> {
+  private bounded<A>(
+    operation: string,
+    effect: Effect.Effect<A, Redis.RedisError>,
+    sent?: () => void
+  ): Effect.Effect<A, BackendError> {
     const { name, timeout } = this
     return Effect.uninterruptible(Effect.contextWith((context) =>
       Effect.callback<A, BackendError>((resume) => {
@@ -110,6 +117,7 @@ export class Calls {
               : Effect.mapError(Effect.failCause(exit.cause), (error) => fromCause(name, operation, error))
           )
         })
+        sent?.()
       })
     ))
   }

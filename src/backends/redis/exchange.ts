@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type { BackendError, Delivery, Destination, Receipt, Settled, Settlement } from "../../Backend.ts"
 import type { Result } from "../../Capability.ts"
 import type { Engine } from "./engine.ts"
@@ -174,7 +175,7 @@ const toDeliveries = (claimed: Claimed, queue: string, keepsSuccesses: boolean):
 }
 
 export const exchange = (
-  { calls, retention, wake }: Engine,
+  { calls, listen, retention, wake }: Engine,
   operation: string,
   queue: string,
   worker: string,
@@ -216,11 +217,19 @@ export const exchange = (
       )
 
     const rest = Effect.forEach(batches, ([name, batch]) => call(name, batch, 0), { discard: true })
-    const claimed = (batch: Batch): Effect.Effect<Reply, BackendError> =>
-      Effect.flatMap(call(queue, batch, max), (reply) => reply[4] === 2 ? claimed(new Batch()) : Effect.succeed(reply))
-    const mine = own === undefined && max < 1
+    const claim = (batch: Batch): Effect.Effect<Reply, BackendError> =>
+      Effect.flatMap(call(queue, batch, max), (reply) => reply[4] === 2 ? claim(new Batch()) : Effect.succeed(reply))
+    const mine = max >= 1
+      ? Effect.suspend(() => {
+        const done = listen.claiming(queue)
+        return Effect.onExit(
+          claim(own ?? new Batch()),
+          (exit) => Effect.sync(() => done(Exit.isSuccess(exit) && exit.value[2]![1].length < max))
+        )
+      })
+      : own === undefined
       ? Effect.succeed<Reply>([[], []])
-      : claimed(own ?? new Batch())
+      : call(queue, own, max)
     return Effect.map(
       batches.size === 0 ? mine : Effect.andThen(rest, mine),
       ([, , claimed, soon, more]): Answer => ({

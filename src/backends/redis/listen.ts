@@ -3,8 +3,8 @@
  * waits for. There is at most one marker per queue, so one of all waiting processes is woken; its claim puts the marker
  * back when something is left, and that wakes the next.
  *
- * A marker that came when nobody waits any more is put back. In a cluster a blocking command takes keys of one slot, so
- * there each queue has a connection.
+ * A marker that came when nobody waits any more is put back, unless somebody here is just looking: who then has room left
+ * looks again before it waits. In a cluster a blocking command takes keys of one slot, so there each queue has a connection.
  *
  * @since 0.1.0
  */
@@ -38,6 +38,8 @@ export class Listen {
   private readonly cluster: boolean
   private readonly fork: (effect: Effect.Effect<void>) => void
   private readonly posts = new Map<string, Post>()
+  /** by queue: claims that are on their way, and whether a marker came meanwhile */
+  private readonly claims = new Map<string, { count: number; marked: boolean }>()
 
   constructor(calls: Calls, wake: Wake, cluster: boolean, fork: (effect: Effect.Effect<void>) => void) {
     this.calls = calls
@@ -65,6 +67,21 @@ export class Listen {
       const left = one.wanted.get(queue)! - 1
       if (left > 0) one.wanted.set(queue, left)
       else one.wanted.delete(queue)
+    }
+  }
+
+  /** a claim is on its way, until the returned function is called: with whether it has room left */
+  claiming(queue: string): (room: boolean) => void {
+    let claims = this.claims.get(queue)
+    if (claims === undefined) this.claims.set(queue, claims = { count: 0, marked: false })
+    const one = claims
+    one.count++
+    return (room) => {
+      one.count--
+      if (one.marked && room) this.wake.signal(topicOf.queue(queue))
+      else if (one.marked && one.count === 0) this.fork(this.putBack(queue))
+      if (room) one.marked = false
+      if (one.count === 0) this.claims.delete(queue)
     }
   }
 
@@ -130,6 +147,14 @@ export class Listen {
 
   private woken(post: Post, queue: string): Effect.Effect<void> {
     if (post.wanted.has(queue)) return Effect.sync(() => this.wake.signal(topicOf.queue(queue)))
+    const claims = this.claims.get(queue)
+    if (claims === undefined) return this.putBack(queue)
+    return Effect.sync(() => {
+      claims.marked = true
+    })
+  }
+
+  private putBack(queue: string): Effect.Effect<void> {
     return Effect.ignore(this.calls.send("await", "ZADD", this.calls.keys.key(queue, "wake"), "0", "0"))
   }
 }

@@ -63,7 +63,9 @@ const store = (
   Effect.map(
     Effect.andThen(
       queues.register(queue),
-      calls.run<ReadonlyArray<string>>("publish", "publish", queue, argsOf(items, atomic))
+      // an idle worker of this process need not wait for the answer: its claim goes right behind the jobs
+      calls.run<ReadonlyArray<string>>("publish", "publish", queue, argsOf(items, atomic), [], () =>
+        wake.signal(topicOf.queue(queue)))
     ),
     (answers) => {
       wake.signal(topicOf.queue(queue))

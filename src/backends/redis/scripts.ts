@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import { createHash } from "node:crypto"
-import { base } from "./lua/base.ts"
+import { base, jobs, lazily } from "./lua/base.ts"
 import { ending, keys } from "./lua/ending.ts"
 import * as Exchange from "./lua/exchange.ts"
 import { groups } from "./lua/groups.ts"
@@ -13,7 +13,7 @@ import * as Inspect from "./lua/inspect.ts"
 import * as Leader from "./lua/leader.ts"
 import * as Operations from "./lua/operations.ts"
 import { moves, place } from "./lua/place.ts"
-import { advance, publish, publishAll } from "./lua/publish.ts"
+import { advance, any, publish, publishAll } from "./lua/publish.ts"
 import { reroute } from "./lua/reroute.ts"
 
 export interface Script {
@@ -26,16 +26,26 @@ const script = (...parts: ReadonlyArray<string>): Script => {
   return { lua, sha: createHash("sha1").update(lua).digest("hex") }
 }
 
-const whole = [base, place, groups, moves, keys, ending]
+const rest = [jobs, place, groups, moves, keys, ending]
+const whole = [base, ...rest]
+
+const storing = [base, lazily(["publishAny"], ...rest, any), publish]
+const exchanging = lazily(
+  ["settleAll", "reclaim", "promote", "parse", "started", "inGroup", "freeKey", "sweep", "tell"],
+  ...rest,
+  reroute,
+  Exchange.settle,
+  Exchange.reclaim
+)
 
 /** of one queue: they get all of its keys */
 export const scripts = {
-  publish: script(...whole, publish, publishAll),
-  advance: script(...whole, publish, advance),
-  exchange: script(...whole, reroute, Exchange.settle, Exchange.claim, Exchange.exchange),
+  publish: script(...storing, publishAll),
+  advance: script(...storing, advance),
+  exchange: script(base, exchanging, Exchange.successes, Exchange.claim, Exchange.exchange),
   extend: script(base, Operations.extend),
   cancel: script(...whole, Operations.cancel),
-  pause: script(base, Operations.pause),
+  pause: script(base, jobs, Operations.pause),
   progress: script(...whole, reroute, Exchange.settle, Operations.progress),
   revive: script(...whole, Operations.revive),
   deadPage: script(...whole, Operations.deadPage),

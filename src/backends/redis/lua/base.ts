@@ -1,6 +1,6 @@
 /**
- * What every script of a queue begins with: names for its keys and common arguments, the server's time, and the reading
- * and writing of jobs.
+ * What every script of a queue begins with: names for its keys and common arguments, the server's time; and the reading and
+ * writing of jobs.
  *
  * @since 0.1.0
  */
@@ -49,6 +49,24 @@ local function get(command, key, list)
   return all
 end
 
+local function position(pos) return struct.pack('>I7', pos + 1125899906842624) end
+`
+
+/**
+ * What most calls do without: it is made by the first one that asks for it. On a server that has been idle the functions of
+ * a whole script cost more to make than a plain job costs to store or to claim.
+ */
+export const lazily = (names: ReadonlyArray<string>, ...parts: ReadonlyArray<string>): string => `
+local made
+local function rest()
+  if made then return made end
+${parts.join("\n")}
+  made = { ${names.map((name) => `${name} = ${name}`).join(", ")} }
+  return made
+end
+`
+
+export const jobs = String.raw`
 -- the parts of a record that scripts look at; the payload is not touched
 local function parse(id, record)
   local kind, num, enqueued, scheduled, rank, keep = string.match(record, '^(.)(%d+) (%d+) (%d+) (%-?%d+) (%-?%d+)\n')

@@ -10,12 +10,7 @@
  */
 import { first } from "./base.ts"
 
-export const settle = String.raw`
-local function has(id, fence)
-  local value = call('HGET', ACTIVE, id)
-  return value and string.sub(value, 1, #fence + 1) == fence .. ' '
-end
-
+export const successes = String.raw`
 -- nothing but the job itself goes when one of these succeeds. Answers with the indexes (from 1) of those that are lost
 local function succeed(from, count)
   local lost, ids, fences = {}, {}, {}
@@ -37,10 +32,19 @@ local function succeed(from, count)
     put('HDEL', ACTIVE, gone)
     put('ZREM', LEASE_END, gone)
     put('HDEL', JOB, gone)
-    if call('EXISTS', STATE) == 1 then put('HDEL', STATE, gone) end
-    if call('EXISTS', ABORT) == 1 then put('SREM', ABORT, gone) end
+    if call('EXISTS', STATE, ABORT) > 0 then
+      put('HDEL', STATE, gone)
+      put('SREM', ABORT, gone)
+    end
   end
   return lost
+end
+`
+
+export const settle = String.raw`
+local function has(id, fence)
+  local value = call('HGET', ACTIVE, id)
+  return value and string.sub(value, 1, #fence + 1) == fence .. ' '
 end
 
 local function settleOne(item, front)
@@ -103,7 +107,7 @@ local function settleAll(items)
 end
 `
 
-export const claim = String.raw`
+export const reclaim = String.raw`
 -- puts up to so many jobs whose owner let the lease run out at the front
 local function reclaim(max)
   local expired = call('ZRANGEBYSCORE', LEASE_END, '-inf', NOW, 'LIMIT', 0, max, 'WITHSCORES')
@@ -136,42 +140,54 @@ local function reclaim(max)
   end
   flush()
 end
+`
 
+export const claim = String.raw`
 -- a fence that no hand-out of this queue had before, also when the server forgot the last moments in a crash
-local function newFence()
-  local fence = math.max(clock[1] * 1000000 + clock[2], (tonumber(call('HGET', META, 'fence')) or 0) + 1)
+local function newFence(last)
+  local fence = math.max(clock[1] * 1000000 + clock[2], (tonumber(last) or 0) + 1)
   call('HSET', META, 'fence', int(fence))
   return int(fence)
 end
 
 local none = { '', {}, {}, {}, {} }
 
-local function claim(worker, max)
-  if call('HEXISTS', META, 'paused') == 1 then return none end
-  promote(1000)
-  reclaim(200)
-  local fence, owned, until_, hasStates, hasAborts
+local function firstOf(key)
+  local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  return first[2] and tonumber(first[2]) or math.huge
+end
+
+-- what was claimed, when something is due or a lease ends, and whether something is ready still
+local function claim(worker, max, last)
+  local due, ends = firstOf(SCHED), firstOf(LEASE_END)
+  if due <= NOW or ends <= NOW then
+    rest().promote(1000)
+    rest().reclaim(200)
+    due, ends = firstOf(SCHED), firstOf(LEASE_END)
+  end
+  local fence, owned, until_, left, hasStates, hasAborts
   local ids, records, since, stops, owners, leases, gone = {}, {}, {}, {}, {}, {}, {}
   local dropped, before = 0
   repeat
     before = dropped
     local popped = call('ZPOPMIN', READY, max - #ids)
+    left = #popped == 2 * (max - #ids)
     if #popped == 0 then break end
     local wanted = {}
     for i = 1, #popped, 2 do wanted[#wanted + 1] = string.sub(popped[i], 8) end
     local found = get('HMGET', JOB, wanted)
-    local states = call('EXISTS', STATE) == 1 and get('HMGET', STATE, wanted)
-    local aborts = call('EXISTS', ABORT) == 1 and get('SMISMEMBER', ABORT, wanted)
+    local some = call('EXISTS', STATE, ABORT) > 0
+    local states, aborts = some and get('HMGET', STATE, wanted), some and get('SMISMEMBER', ABORT, wanted)
     hasStates, hasAborts = hasStates or states, hasAborts or aborts
     for i, id in ipairs(wanted) do
       local record = found[i]
-      local job = record and string.byte(record) == 120 and parse(id, record)
+      local job = record and string.byte(record) == 120 and rest().parse(id, record)
       local spot = job and job.group and struct.pack('>I3', job.rank + 32768) .. popped[2 * i - 1]
-      if not record or (spot and not started(job, spot)) then
+      if not record or (spot and not rest().started(job, spot)) then
         dropped = dropped + 1
       else
         if not fence then
-          fence, until_ = newFence(), int(NOW + LEASE)
+          fence, until_ = newFence(last), int(NOW + LEASE)
           owned = fence .. ' ' .. int(NOW) .. ' ' .. worker
         end
         local n = #ids + 1
@@ -180,20 +196,21 @@ local function claim(worker, max)
         stops[n] = aborts and aborts[i] or 0
         owners[2 * n - 1], owners[2 * n] = id, owned
         leases[2 * n - 1], leases[2 * n] = until_, id
-        if spot then gone[#gone + 1] = inGroup(job.group) .. spot end
-        if job and job.scope == 'started' then freeKey(job) end
+        if spot then gone[#gone + 1] = rest().inGroup(job.group) .. spot end
+        if job and job.scope == 'started' then rest().freeKey(job) end
       end
     end
     -- for those that had no turn any more others are taken, but not without end
   until dropped == before or dropped > 1000
+  left = left and call('EXISTS', READY) == 1
   if #ids == 0 then
-    sweep(100)
-    return none
+    if call('EXISTS', KEPT, WINDOW) > 0 then rest().sweep(100) end
+    return none, math.min(due, ends), left
   end
   put('ZREM', WAITING, gone)
   put('HSET', ACTIVE, owners)
   put('ZADD', LEASE_END, leases)
-  return { fence, ids, records, hasStates and since or {}, hasAborts and stops or {} }
+  return { fence, ids, records, hasStates and since or {}, hasAborts and stops or {} }, math.min(due, ends, NOW + LEASE), left
 end
 `
 
@@ -205,26 +222,24 @@ local COUNT, FROM = tonumber(ARGV[${first + 3}]), ${first + 4}
 if #ARGV ~= FROM + 2 * COUNT then return redis.error_reply('ERR the arguments are not those of this script') end
 local lost = COUNT > 0 and succeed(FROM, COUNT) or {}
 local others = ARGV[FROM + 2 * COUNT]
-local answers = others ~= '' and settleAll(cjson.decode(others)) or {}
+local answers = others ~= '' and rest().settleAll(cjson.decode(others)) or {}
 if MAX < 1 then
-  tell()
+  if made then made.tell() end
   return { lost, answers }
 end
 -- a client that lost the connection sends what it kept when it is back: jobs are not handed out to nobody
 local late = UNTIL > 0 and NOW > UNTIL
-local claimed = late and none or claim(WORKER, MAX)
-local paused = call('HEXISTS', META, 'paused') == 1
-local soon = math.huge
-if not paused then
-  local due = call('ZRANGE', SCHED, 0, 0, 'WITHSCORES')[2]
-  local lease = call('ZRANGE', LEASE_END, 0, 0, 'WITHSCORES')[2]
-  soon = math.min(due and tonumber(due) or math.huge, lease and tonumber(lease) or math.huge)
+local meta = call('HMGET', META, 'paused', 'fence')
+local claimed, soon, left = none, math.huge, false
+if late then
+  left = not meta[1] and call('EXISTS', READY) == 1
+elseif not meta[1] then
+  claimed, soon, left = claim(WORKER, MAX, meta[2])
 end
-local more = not paused and (soon <= NOW or call('EXISTS', READY) == 1)
+local more = left or soon <= NOW
 -- one who waits elsewhere looks at what is left, and wakes the next
 if more then call('ZADD', WAKE, 0, '0') else call('DEL', WAKE) end
-grew = false
-tell()
+if made then made.tell(true) end
 return {
   lost, answers, claimed, soon == math.huge and -1 or math.max(0, soon - NOW),
   more and (claimed == none and not late and 2 or 1) or 0, NOW

@@ -7,7 +7,7 @@
  */
 export const place = String.raw`
 -- rank (3 bytes), position (7 bytes), id
-local function spotOf(rank, pos, id) return struct.pack('>I3I7', rank + 32768, pos + 1125899906842624) .. id end
+local function spotOf(rank, pos, id) return struct.pack('>I3', rank + 32768) .. position(pos) .. id end
 local function rankOf(spot) return struct.unpack('>I3', spot) - 32768 end
 -- members of ready leave out the rank, which is their score; members of sched say whether they are in a group
 local function inReady(spot) return string.sub(spot, 4) end
@@ -91,11 +91,11 @@ local function promote(max)
   flush()
 end
 
--- tells those who wait: one of them about what is ready, all of them when something is due sooner than they know
-local function tell()
+-- tells those who wait: one of them about what is ready, unless the claim did, all when something is due sooner than they know
+local function tell(claimed)
   flush()
   keepLanes()
-  if grew and call('HEXISTS', META, 'paused') == 0 then call('ZADD', WAKE, 0, '0') end
+  if grew and not claimed and call('HEXISTS', META, 'paused') == 0 then call('ZADD', WAKE, 0, '0') end
   if sooner then hint('q', QUEUE) end
 end
 `

@@ -9,19 +9,12 @@
  */
 import { first } from "./base.ts"
 
-export const publish = String.raw`
--- the arguments begin at that index
-local function publish(from)
+export const any = String.raw`
+-- the arguments begin at that index; the first number, the ids, and what is there with them
+local function publishAny(from, num, ids, there)
   local ATOMIC = ARGV[from] == '1'
-  local FIRST = from + 1
-  local count = (#ARGV - FIRST + 1) / 4
-  -- the first write: a server that is out of memory refuses it, and then nothing was stored
-  local num = numbers(count)
-
-  local ids = {}
-  for i = 1, count do ids[i] = ARGV[FIRST + (i - 1) * 4] end
-  local there = get('HMGET', JOB, ids)
-  local answers, items, taken, clash = {}, {}, {}, false
+  local FIRST, count = from + 1, #ids
+  local answers, items, clash = {}, {}, false
   local sawId, sawKey = {}, {}
 
   -- whether a job with this id stands in the way; one that has ended and is merely kept makes room
@@ -77,6 +70,33 @@ local function publish(from)
   end
   put('HSET', JOB, records)
   tell()
+  return answers
+end
+`
+
+export const publish = String.raw`
+-- the arguments begin at that index
+local function publish(from)
+  local ids, places, records, answers, seen = {}, {}, {}, {}, {}
+  local count = (#ARGV - from) / 4
+  -- the first write: a server that is out of memory refuses it, and then nothing was stored
+  local num = numbers(count)
+  for i = 1, count do ids[i] = ARGV[from + 4 * i - 3] end
+  local there = get('HMGET', JOB, ids)
+  for i, id in ipairs(ids) do
+    local at, n = from + 4 * i - 3, num + i - 1
+    local rank, keep = string.match(ARGV[at + 1], '^(%-?%d+) (%-?%d+) %+0$')
+    -- delayed, in a group, with a key, or with an id that is known
+    if not rank or ARGV[at + 2] ~= '' or there[i] or seen[id] then return rest().publishAny(from, num, ids, there) end
+    answers[i], seen[id] = '', true
+    places[2 * i - 1], places[2 * i] = rank, position(n) .. id
+    records[2 * i - 1] = id
+    records[2 * i] = (keep == '-1' and 'p' or 'x') .. int(n) .. ' ' .. int(NOW) .. ' 0 ' .. rank .. ' ' .. keep .. '\n\n'
+      .. ARGV[at + 3]
+  end
+  put('ZADD', READY, places)
+  put('HSET', JOB, records)
+  if count > 0 and call('HEXISTS', META, 'paused') == 0 then call('ZADD', WAKE, 0, '0') end
   return answers
 end
 `
