@@ -76,6 +76,7 @@ const isMet = (figure: number, target: number | undefined, name = String(target)
 /** every round asks each once, beginning with another one */
 const alternate = async <A>(items: ReadonlyArray<A>, ask: (item: A) => Promise<void>) => {
   for (let round = 0; round < rounds; round++) {
+    console.error(`${items.length} cells, round ${round + 1} of ${rounds} ...`)
     for (let n = 0; n < items.length; n++) await ask(items[(n + round) % items.length]!)
   }
 }
