@@ -77,7 +77,9 @@ export type Outcome =
 export const toSettlement = (outcome: Outcome): Settlement => {
   switch (outcome._tag) {
     case "Succeeded":
-      return { _tag: "Complete", how: "succeeded", exit: outcome.encoded, reason: undefined }
+      return outcome.encoded === undefined
+        ? forgotten
+        : { _tag: "Complete", how: "succeeded", exit: outcome.encoded, reason: undefined }
     case "Discarded":
       return { _tag: "Complete", how: "discarded", exit: undefined, reason: outcome.reason }
     case "Aborted":
@@ -96,6 +98,9 @@ export const toSettlement = (outcome: Outcome): Settlement => {
       return { _tag: "Dead", reason: outcome.reason, error: outcome.error, exit: outcome.encoded }
   }
 }
+
+/** most jobs end so */
+const forgotten: Settlement = { _tag: "Complete", how: "succeeded", exit: undefined, reason: undefined }
 
 const retry = (
   why: Settlement.Retry["why"],

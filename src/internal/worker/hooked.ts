@@ -4,6 +4,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
 import { finalize } from "../finalize.ts"
 import type { Hooks } from "../middleware/written.ts"
@@ -19,10 +20,14 @@ export const hooked = ({ after, before, provides }: Hooks, inner: Enter): Enter 
       const run = restore === identity ? inner(fiber, input, job) : restore(entered(inner, input, job))
       return after === undefined ? run : finalize(run, (exit) => {
         fiber.setContext(own)
-        return after(exit, value, job)
+        const ended = after(exit, value, job)
+        return Exit.isExit(ended) && Exit.isSuccess(ended) ? undefined : ended
       })
     }
     if (before === undefined) return inside(undefined, identity)
-    // masked as a whole, so that nothing can come between the end of `before` and the registration of `after`
-    return Effect.uninterruptibleMask((restore) => Effect.flatMap(before(job), (value) => inside(value, restore)))
+    const begun = before(job)
+    // it is over already: nothing can come between it and the registration of `after`
+    if (Exit.isExit(begun)) return Exit.isSuccess(begun) ? inside(begun.value, identity) : begun
+    // masked as a whole, for the same reason
+    return Effect.uninterruptibleMask((restore) => Effect.flatMap(begun, (value) => inside(value, restore)))
   })

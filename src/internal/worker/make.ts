@@ -103,7 +103,10 @@ export const make = (
       state.stopping.openUnsafe()
       wakeAll(state)
     })
-    const hand = point(state, list)
+    const keyed = Array.from(settings.queues.keys()).some((queue) =>
+      gatesOf(options.gates, queue).some((gate) => gate.admit !== undefined)
+    )
+    const hand = point(state, list, keyed)
 
     for (const [queue, concurrency] of settings.queues) {
       yield* backend.declare(queue)
@@ -143,7 +146,7 @@ export const make = (
   })
 
 /** Gates that know the job, observers, what comes after it in its graph, delivery middleware, then the chain of its task. */
-const point = (state: State, list: ReadonlyArray<Middleware.ForWorker>): State["deliver"] => {
+const point = (state: State, list: ReadonlyArray<Middleware.ForWorker>, keyed: boolean): State["deliver"] => {
   const inner = observed(
     list.filter(Middleware.isObserver),
     state.context,
@@ -160,10 +163,10 @@ const point = (state: State, list: ReadonlyArray<Middleware.ForWorker>): State["
       })
     )
   )
+  if (!keyed) return inner
   const laneOf = (run: Run) => state.lanes.find((lane) => lane.queue === run.queue)!
   return (run) => {
     const lane = laneOf(run)
-    if (!lane.gates.some((gate) => gate.admit !== undefined)) return inner(run)
     return Effect.flatMap(admit(lane, run), (later) => {
       if (later === undefined) return inner(run)
       const outcome: Outcome = { _tag: "Released", why: "released", after: later.millis, reason: `gate ${later.gate}` }

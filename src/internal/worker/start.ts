@@ -72,9 +72,11 @@ export const end = (worker: State, lane: Lane, run: Run, exit: Exit.Exit<Deliver
     emit(worker, "Lost", run)
     returnPermits(worker, lane, run)
   } else {
+    const { outcome, settlement } = exit._tag === "Success" ? exit.value : broken(run, exit)
     lane.ended.push({
       run,
-      ...(exit._tag === "Success" ? exit.value : broken(run, exit)),
+      outcome,
+      settlement,
       ambiguous: false,
       tries: 0,
       until: undefined
