@@ -69,7 +69,7 @@ export type Outcome =
   }
 
 /**
- * The settlement that an outcome stands for.
+ * The settlement that an outcome stands for: a new one for every outcome, so that it can be told whose it is.
  *
  * @category conversions
  * @since 0.1.0
@@ -77,9 +77,7 @@ export type Outcome =
 export const toSettlement = (outcome: Outcome): Settlement => {
   switch (outcome._tag) {
     case "Succeeded":
-      return outcome.encoded === undefined
-        ? forgotten
-        : { _tag: "Complete", how: "succeeded", exit: outcome.encoded, reason: undefined }
+      return { _tag: "Complete", how: "succeeded", exit: outcome.encoded, reason: undefined }
     case "Discarded":
       return { _tag: "Complete", how: "discarded", exit: undefined, reason: outcome.reason }
     case "Aborted":
@@ -98,9 +96,6 @@ export const toSettlement = (outcome: Outcome): Settlement => {
       return { _tag: "Dead", reason: outcome.reason, error: outcome.error, exit: outcome.encoded }
   }
 }
-
-/** most jobs end so */
-const forgotten: Settlement = { _tag: "Complete", how: "succeeded", exit: undefined, reason: undefined }
 
 const retry = (
   why: Settlement.Retry["why"],
