@@ -35,6 +35,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Backend, type BackendError, type Limits } from "../Backend.ts"
 import * as Capability from "../Capability.ts"
+import { maxGroupLimit } from "./internal/groupLimit.ts"
 import * as abilities from "./postgres/abilities.ts"
 import * as Calls from "./postgres/calls.ts"
 import { core } from "./postgres/core.ts"
@@ -127,7 +128,7 @@ export const defaults = {
  * @category models
  * @since 0.1.0
  */
-export type Services = Backend | Capability.AllButTransactional | Capability.Transactional
+export type Services = Backend | Capability.AllButTransactional | Capability.GroupLimit | Capability.Transactional
 
 /** what is wrong with the options, if anything */
 const refused = (options: Options, lease: number): string | undefined => {
@@ -232,6 +233,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     Context.add(Capability.Priority, priorities),
     Context.add(Capability.Unique, { scopes: ["started", "finished", "window"] }),
     Context.add(Capability.Groups, { ordered: true }),
+    Context.add(Capability.GroupLimit, { max: maxGroupLimit }),
     Context.add(Capability.AtomicBatch, { max: limits.publishBatch }),
     Context.add(Capability.ExactAttempts, {}),
     Context.add(Capability.Transactional, transactional(engine, client)),

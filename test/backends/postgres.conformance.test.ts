@@ -36,13 +36,12 @@ for (const [mode, notify] of modes) {
       name,
       layer: layer(notify),
       clock: "live",
-      lacks: ["GroupLimit"],
       scale: 4,
       transaction: (effect) => sql.withTransaction(effect)
     }, it.live)
 
     it("all cases apply but those that need a hand on the engine's clock", () => {
-      const exact = Conformance.cases.filter(({ needs }) => needs.includes("ExactTime") || needs.includes("GroupLimit"))
+      const exact = Conformance.cases.filter(({ needs }) => needs.includes("ExactTime"))
       assert.deepStrictEqual(doNotApply, exact)
       assert.strictEqual(apply.length, Conformance.cases.length - exact.length)
     })

@@ -104,10 +104,10 @@ export const profiles = {
   /** less `Transactional`: a transaction of a database that is not there cannot be joined */
   postgres: {
     limits,
-    abilities: all,
+    abilities: [...all, "GroupLimit"],
     rules: {
       priorities: { min: -32_767, max: 32_767 },
-      groupLimit: false,
+      groupLimit: true,
       granularityMillis: 1,
       lastTime,
       texts: { wellFormed: true, longestName: 2_000 }

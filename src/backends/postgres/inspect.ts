@@ -23,7 +23,7 @@ const ends: ReadonlySet<State> = new Set<State>(["succeeded", "discarded", "abor
 const state = `CASE WHEN e.num IS NOT NULL THEN e.state
   WHEN a.num IS NOT NULL THEN 'active'
   WHEN j.due IS NOT NULL THEN 'scheduled'
-  WHEN j.grp IS NOT NULL AND l.turn IS DISTINCT FROM j.num THEN 'blocked'
+  WHEN j.grp IS NOT NULL AND (j.rank, coalesce(j.pos, j.num)) >= (l.o_rank, l.o_pos) THEN 'blocked'
   ELSE 'ready' END`
 
 const columns =
@@ -35,8 +35,11 @@ const columns =
 
 const from = `FROM {job} j JOIN {queue} q ON q.num = j.queue
   LEFT JOIN {active} a ON a.num = j.num
-  LEFT JOIN {ended} e ON e.num = j.num
-  LEFT JOIN {lane} l ON l.queue = j.queue AND l.grp = j.grp`
+  LEFT JOIN {ended} e ON e.num = j.num`
+
+/** where the turns of its group end, for one job that may wait for its own */
+const edge = `LEFT JOIN LATERAL (
+  SELECT * FROM {edge}(j.queue, j.grp) WHERE j.grp IS NOT NULL AND a.num IS NULL AND e.num IS NULL) l ON true`
 
 const known = "(e.num IS NULL OR e.expires > {now}())"
 
@@ -133,20 +136,23 @@ export class Reader {
     this.engine = engine
     const { calls } = engine
     this.settleDown = calls.sql("SELECT {settle_down}($1::int4)")
-    this.byId = calls.sql(`SELECT ${columns} ${from} WHERE j.id = $1::text AND ${known}`)
+    this.byId = calls.sql(`SELECT ${columns} ${from} ${edge} WHERE j.id = $1::text AND ${known}`)
     // a page of jobs is cut before it is looked at: whatever is asked for, a statement takes a bounded time
     this.list = calls.sql(
       `SELECT p.last::float8, p.seen, x.* FROM
          (SELECT max(num) AS last, count(*)::int4 AS seen, array_agg(num) FILTER (WHERE queue = $1::int4) AS nums FROM
            (SELECT num, queue FROM {job} WHERE num > $2::int8 ORDER BY num LIMIT ${page}) y) p
        LEFT JOIN LATERAL
-         (SELECT ${columns} ${from}
+         (WITH edges AS MATERIALIZED (
+            SELECT g.grp, e.* FROM (SELECT DISTINCT grp FROM {job} WHERE num = ANY (p.nums) AND grp IS NOT NULL) g
+            CROSS JOIN LATERAL {edge}($1::int4, g.grp) e)
+          SELECT ${columns} ${from} LEFT JOIN edges l ON l.grp = j.grp
           WHERE j.num = ANY (p.nums) AND ${known}
             AND ($3::text IS NULL OR j.task = $3::text) AND ($4::text[] IS NULL OR ${state} = ANY ($4::text[]))) x ON true
        ORDER BY x.num`.replace("j.num::float8,", "j.num::float8 AS num,")
     )
     this.dead = calls.sql(
-      `SELECT ${columns} ${from}
+      `SELECT ${columns} ${from} ${edge}
        WHERE e.state = 'dead' AND e.queue = $1::int4 AND e.num > $2::int8 AND ${known} ORDER BY e.num LIMIT 100`
     )
   }
@@ -156,8 +162,8 @@ export class Reader {
     const find = Effect.map(calls.run("get", this.byId, [id]), (rows) => rows[0] as JobRow | undefined)
     return Effect.flatMap(find, (row) => {
       if (row === undefined) return Effect.succeedNone
-      // what is due is ready, and who has its turn is not blocked: moved first, if that is in question
-      return row[17] === "scheduled" || row[17] === "blocked"
+      // what is due is ready, and who of a group has a turn depends on what was told to it: moved first, if that is in question
+      return row[17] === "scheduled" || row[17] === "blocked" || (row[17] === "ready" && row[9] !== null)
         ? Effect.flatMap(this.engine.queues.number(row[2]), (queue) => this.settled(queue)).pipe(
           Effect.andThen(find),
           Effect.map((again) => again === undefined ? Option.none() : Option.some(toRecord(again)))
@@ -204,7 +210,7 @@ export const inspect = (engine: Engine, reader: Reader): Context.Service.Shape<t
   const countSql = calls.sql(
     `SELECT (SELECT count(*) FROM {ready} WHERE queue = $1::int4)::float8,
        (SELECT count(*) FROM {waiting} w JOIN {job} j ON j.num = w.num WHERE w.queue = $1::int4 AND j.due IS NULL)::float8,
-       (SELECT count(*) FROM {lane} WHERE queue = $1::int4 AND turn IS NOT NULL)::float8,
+       (SELECT count(*) FROM {ready} WHERE queue = $1::int4 AND grp IS NOT NULL)::float8,
        (SELECT count(*) FROM {scheduled} WHERE queue = $1::int4)::float8,
        (SELECT count(*) FROM {active} WHERE queue = $1::int4)::float8,
        (SELECT count(*) FROM {ended} WHERE queue = $1::int4 AND state = 'dead' AND expires > {now}())::float8`
@@ -227,7 +233,7 @@ export const inspect = (engine: Engine, reader: Reader): Context.Service.Shape<t
         yield* reader.settled(queue)
         const [row] = yield* calls.run("counts", countSql, [number(queue)])
         const [ready, waiting, turns, scheduled, active, dead] = row as unknown as ReadonlyArray<number>
-        // those whose turn it is stand in both places
+        // turns stand in ready for members that wait
         return { ready: ready! - turns! + waiting!, scheduled: scheduled!, active: active!, dead: dead! }
       }),
     queues: Effect.map(calls.run("queues", queuesSql), (rows) => rows.map(([name]) => name as string)),

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { BackendError, Destination, Envelope, Item, Limits } from "../../Backend.ts"
-import { anyGroupLimit } from "../internal/groupLimit.ts"
+import { badGroupLimit } from "../internal/groupLimit.ts"
 import { refusal } from "./errors.ts"
 import { isStorable } from "./params.ts"
 
@@ -85,7 +85,7 @@ export const publishRefused = (
         `${job} has priority ${priority}, ${backend} takes whole numbers from ${priorities.min} to ${priorities.max}`
       )
     }
-    const limit = anyGroupLimit(backend, item)
+    const limit = badGroupLimit(item)
     if (limit !== undefined) return refuse(`${job} has ${limit}`)
     if (keepResult !== undefined && Number.isNaN(keepResult)) {
       return refuse(`${job} asks to keep its result for ${keepResult} ms, which is no duration`)

@@ -33,7 +33,7 @@ export interface Migration {
  */
 export const migrations: ReadonlyArray<Migration> = [
   {
-    release: "0.1.0-alpha",
+    release: "0.1.0",
     statements: [
       ...tables,
       ...publish,

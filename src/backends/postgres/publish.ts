@@ -251,12 +251,13 @@ const isPlain = ({ due, group, keepResult, priority, unique }: Item): boolean =>
   due === undefined && group === undefined && keepResult === undefined && unique === undefined &&
   (priority === undefined || priority === 0)
 
-const extraOf = ({ due, group, keepResult, priority, unique }: Item, n: number) => ({
+const extraOf = ({ due, group, groupLimit, keepResult, priority, unique }: Item, n: number) => ({
   n,
   due: due?._tag === "At" ? whole(due.time) : undefined,
   after: due?._tag === "After" ? whole(due.millis) : undefined,
   rank: priority === undefined ? undefined : -priority,
   grp: group,
+  lim: groupLimit,
   ukey: unique?.key,
   until: unique === undefined ? undefined : typeof unique.until === "object" ? "window" : unique.until,
   lasts: typeof unique?.until === "object" ? whole(unique.until.millis) : undefined,

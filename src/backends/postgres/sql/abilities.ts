@@ -22,17 +22,15 @@ export const abilities: ReadonlyArray<string> = [
         RETURN 'Requested';
       END IF;
       IF v_j.grp IS NOT NULL THEN
-        -- whoever claims a member holds the lane first, so this waits for no row that a claim has
-        INSERT INTO {lane} (queue, grp) VALUES (v_j.queue, v_j.grp) ON CONFLICT (queue, grp) DO NOTHING;
+        -- whoever starts a member holds the lane first, so this waits for no row that a claim has
+        INSERT INTO {lane} (queue, grp, lim) VALUES (v_j.queue, v_j.grp, 0) ON CONFLICT (queue, grp) DO NOTHING;
         PERFORM FROM {lane} WHERE queue = v_j.queue AND grp = v_j.grp FOR UPDATE;
         DELETE FROM {waiting} WHERE queue = v_j.queue AND grp = v_j.grp AND rank = v_j.rank
           AND pos = coalesce(v_j.pos, v_j.num) AND num = v_j.num;
         v_gone := FOUND;
         IF v_gone THEN
+          -- its turn, if it had one, is the group's
           DELETE FROM {scheduled} WHERE queue = v_j.queue AND due = v_j.due AND num = v_j.num;
-          DELETE FROM {ready} r USING {lane} l
-          WHERE l.queue = v_j.queue AND l.grp = v_j.grp AND l.turn = v_j.num
-            AND r.queue = l.queue AND r.rank = l.turn_rank AND r.pos = l.turn_pos;
         END IF;
       ELSIF v_j.due IS NOT NULL THEN
         DELETE FROM {scheduled} WHERE queue = v_j.queue AND due = v_j.due AND num = v_j.num;
@@ -75,8 +73,7 @@ export const abilities: ReadonlyArray<string> = [
       INSERT INTO {ready} (queue, rank, pos, num, special)
       VALUES (v_j.queue, v_j.rank, v_pos, p_num, coalesce(v_j.until = 'started', false));
     ELSE
-      INSERT INTO {waiting} (queue, grp, rank, pos, num) VALUES (v_j.queue, v_j.grp, v_j.rank, v_pos, p_num);
-      INSERT INTO {nudge} (queue, grp) VALUES (v_j.queue, v_j.grp);
+      PERFORM {join}(p_num, v_j.queue, v_j.grp, v_j.rank, v_pos);
     END IF;
     RETURN true;
   END $f$`,

@@ -25,7 +25,7 @@ export const exchange: ReadonlyArray<string> = [
   #variable_conflict use_column
   DECLARE
     v_now int8 := {now}();
-    v_done int8[];
+    v_done int8[]; v_nums int8[];
     v_lost int8[];
     v_answers json;
     v_paused bool; v_special bool; v_ranks int2[]; v_rank int2;
@@ -34,6 +34,8 @@ export const exchange: ReadonlyArray<string> = [
     v_fence int8;
     v_due int8;
     v_more bool := false;
+    v_left text[] := '{}'; v_last int8;
+    v_keys text[];
     r record;
   BEGIN
     IF p_nums <> '{}' THEN
@@ -60,7 +62,7 @@ export const exchange: ReadonlyArray<string> = [
         END IF;
         IF p_sweep > 1 THEN PERFORM {reclaim}(p_queue, v_now, p_lease, ${reclaimed}); END IF;
         IF v_special AND EXISTS (SELECT FROM {nudge} WHERE queue = p_queue) THEN
-          v_more := NOT {turn}(p_queue);
+          SELECT o_left, o_last, o_left <> '{}' OR o_last IS NOT NULL INTO v_left, v_last, v_more FROM {look}(p_queue);
         END IF;
 
         IF cardinality(v_ranks) > ${mostRanks} THEN
@@ -85,16 +87,25 @@ export const exchange: ReadonlyArray<string> = [
 
         IF v_special AND v_ctids <> '{}' THEN
           FOR r IN
-            SELECT x.ctid, x.rank, x.num, coalesce(j.pos, j.num) AS pos, j.grp, j.ukey, j.until FROM {ready} x JOIN {job} j ON j.num = x.num
-            WHERE x.ctid = ANY (v_ctids) AND x.special
+            SELECT grp, array_agg(ctid) AS ctids, array_agg(num) AS nums, array_agg(rank) AS ranks
+            FROM (SELECT ctid, grp, num, rank FROM {ready}
+              WHERE ctid = ANY (v_ctids) AND grp IS NOT NULL ORDER BY rank, pos) x
+            GROUP BY grp
           LOOP
-            IF r.grp IS NOT NULL AND NOT {start_turn}(p_queue, r.grp, r.num, r.rank, r.pos) THEN
-              v_ctids := array_remove(v_ctids, r.ctid);
-              v_more := true;
-            ELSIF r.until = 'started' THEN
-              DELETE FROM {ukey} WHERE queue = p_queue AND key = r.ukey AND num = r.num AND expires IS NULL;
+            v_some := '{}';
+            IF r.grp <> ALL (v_left) THEN
+              SELECT o_ctids, o_more OR v_more INTO v_some, v_more
+              FROM {start}(p_queue, r.grp, r.ctids, r.nums, r.ranks, v_last);
+            END IF;
+            IF v_some <> r.ctids THEN
+              v_ctids := ARRAY(SELECT unnest(v_ctids) EXCEPT SELECT unnest(r.ctids)) || v_some;
             END IF;
           END LOOP;
+          SELECT array_agg(j.ukey), array_agg(j.num) INTO v_keys, v_nums FROM {ready} x JOIN {job} j ON j.num = x.num
+          WHERE x.ctid = ANY (v_ctids) AND x.special AND j.until = 'started';
+          IF v_keys IS NOT NULL THEN
+            DELETE FROM {ukey} WHERE queue = p_queue AND key = ANY (v_keys) AND num = ANY (v_nums) AND expires IS NULL;
+          END IF;
         END IF;
 
         IF v_ctids <> '{}' THEN
@@ -103,7 +114,7 @@ export const exchange: ReadonlyArray<string> = [
           WITH d AS (DELETE FROM {ready} WHERE ctid = ANY (v_ctids) RETURNING rank, pos, num),
           j AS (
             SELECT d.rank, d.pos, j.num, j.id, j.task, j.version, j.origin, j.headers, j.payload, j.enqueued, j.spent,
-              j.abort,
+              j.abort, j.grp,
               CASE WHEN j.events = 0 AND j.keep IS NULL AND j.grp IS NULL AND j.ukey IS NULL AND j.scheduled_for IS NULL
                 AND NOT j.abort
               THEN NULL ELSE json_build_object(
@@ -113,8 +124,8 @@ export const exchange: ReadonlyArray<string> = [
                 'abort', j.abort)::text END AS rare
             FROM d JOIN {job} j ON j.num = d.num),
           a AS (
-            INSERT INTO {active} (num, fence, claimed, session, queue, abort, worker)
-            SELECT num, v_fence, v_now, p_session, p_queue, abort, p_worker FROM j)
+            INSERT INTO {active} (num, fence, claimed, session, queue, abort, worker, grp)
+            SELECT num, v_fence, v_now, p_session, p_queue, abort, p_worker, grp FROM j)
           SELECT num::float8, v_fence::float8, rank, pos::float8, id, task, version, origin, headers, payload,
             enqueued::float8, spent, rare
           FROM j ORDER BY rank, pos;

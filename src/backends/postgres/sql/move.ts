@@ -79,6 +79,6 @@ export const move: ReadonlyArray<string> = [
     IF EXISTS (SELECT FROM {scheduled} WHERE queue = p_queue AND due <= v_now) THEN
       PERFORM {promote}(p_queue, v_now, 10000);
     END IF;
-    IF EXISTS (SELECT FROM {nudge} WHERE queue = p_queue) THEN PERFORM {turn}(p_queue); END IF;
+    IF EXISTS (SELECT FROM {nudge} WHERE queue = p_queue) THEN PERFORM {look}(p_queue); END IF;
   END $f$`
 ]

@@ -9,7 +9,7 @@ import { entry } from "./planner.ts"
 
 /** the optional fields of an item, by its number in the batch */
 const extra = `jsonb_to_recordset(p_extra) AS e(
-  n int4, due int8, after int8, rank int2, grp text, ukey text, until text, lasts int8, keep int8)`
+  n int4, due int8, after int8, rank int2, grp text, lim int4, ukey text, until text, lasts int8, keep int8)`
 
 /** somebody has the key that the item asks for */
 const held = "u.queue = p_queue AND u.key = e.ukey AND (e.lasts IS NULL OR e.lasts > 0) " +
@@ -115,9 +115,9 @@ export const publish: ReadonlyArray<string> = [
         INSERT INTO {ready} (queue, rank, pos, num, special) SELECT p_queue, 0, num, num, false FROM j;
       ELSE
         INSERT INTO {job} (num, id, queue, task, version, origin, headers, payload, rank, enqueued, due, scheduled_for,
-          grp, ukey, until, keep)
+          grp, grp_limit, ukey, until, keep)
         SELECT x.num, x.id, p_queue, task, version, origin, headers, payload, coalesce(e.rank, 0::int2), v_now,
-          w.due, w.due, e.grp, e.ukey, e.until, e.keep
+          w.due, w.due, e.grp, e.lim, e.ukey, e.until, e.keep
         FROM ${items} WITH ORDINALITY AS x(num, id, task, version, origin, headers, payload, n)
         LEFT JOIN ${extra} ON e.n = x.n
         CROSS JOIN LATERAL (SELECT CASE WHEN e.due > v_now THEN e.due WHEN e.after > 0 THEN v_now + e.after END) AS w(due)
@@ -145,8 +145,10 @@ export const publish: ReadonlyArray<string> = [
       SELECT queue, due, num FROM {job} WHERE num = ANY (v_nums) AND due IS NOT NULL;
       INSERT INTO {waiting} (queue, grp, rank, pos, num)
       SELECT queue, grp, rank, num, num FROM {job} WHERE num = ANY (v_nums) AND grp IS NOT NULL;
-      INSERT INTO {nudge} (queue, grp)
-      SELECT DISTINCT queue, grp FROM {job} WHERE num = ANY (v_nums) AND grp IS NOT NULL;
+      -- what the last one says counts
+      INSERT INTO {nudge} (queue, grp, lim)
+      SELECT DISTINCT ON (grp) queue, grp, coalesce(grp_limit, 1) FROM {job}
+      WHERE num = ANY (v_nums) AND grp IS NOT NULL ORDER BY grp, num DESC;
     END IF;
     IF p_hint IS NOT NULL THEN PERFORM pg_notify('{$channel}', p_hint); END IF;
   END $f$`,

@@ -134,7 +134,9 @@ export const settle: ReadonlyArray<string> = [
           INSERT INTO {ready} (queue, rank, pos, num, special)
           VALUES (v_queue, v_rank, v_pos, r.num, coalesce(v_until = 'started', false));
         END IF;
-        IF v_grp IS NOT NULL THEN
+        IF v_grp IS NOT NULL AND v_moved THEN
+          PERFORM {join}(r.num, v_queue, v_grp, v_rank, v_pos);
+        ELSIF v_grp IS NOT NULL THEN
           INSERT INTO {waiting} (queue, grp, rank, pos, num) VALUES (v_queue, v_grp, v_rank, v_pos, r.num);
           INSERT INTO {nudge} (queue, grp) VALUES (v_queue, v_grp);
         END IF;

@@ -54,6 +54,7 @@ export const tables: ReadonlyArray<string> = [
     origin text NOT NULL,
     headers text,                         -- JSON; null when there are none
     grp text COLLATE "C",
+    grp_limit int4,                       -- of its group, as its enqueue said; null: one
     ukey text COLLATE "C",
     until text,                           -- of the unique key: started, finished or window
     lost_worker text,
@@ -66,8 +67,10 @@ export const tables: ReadonlyArray<string> = [
   `CREATE TABLE {ready} (
     num int8 NOT NULL, pos int8 NOT NULL, queue int4 NOT NULL, rank int2 NOT NULL,
     special bool NOT NULL,                -- of a group, or with a key that it gives back at its start
+    grp text COLLATE "C",                 -- set: a turn of that group, and num is who was to have it when it was given
     PRIMARY KEY (queue, rank, pos)
   ) WITH (${hot})`,
+  `CREATE INDEX ON {ready} (queue, grp) WHERE grp IS NOT NULL`,
 
   `CREATE TABLE {active} (
     num int8 NOT NULL PRIMARY KEY,
@@ -77,30 +80,34 @@ export const tables: ReadonlyArray<string> = [
     lease int8,                           -- null: the session's, counted from the claim at least
     queue int4 NOT NULL,
     abort bool NOT NULL,
-    worker text NOT NULL
+    worker text NOT NULL,
+    grp text COLLATE "C"
   ) WITH (fillfactor = 90, ${hot})`,
   `CREATE INDEX ON {active} (session) WHERE abort`,
+  `CREATE INDEX ON {active} (queue, grp) WHERE grp IS NOT NULL`,
 
   `CREATE TABLE {scheduled} (
     due int8 NOT NULL, num int8 NOT NULL, queue int4 NOT NULL,
     PRIMARY KEY (queue, due, num)
   ) WITH (${hot})`,
 
-  // every member of a group that waits, scheduled ones too: a head that is not due holds the others
+  // every member of a group that waits, scheduled ones too: one that is not due holds its place
   `CREATE TABLE {waiting} (
     num int8 NOT NULL, pos int8 NOT NULL, queue int4 NOT NULL, rank int2 NOT NULL, grp text COLLATE "C" NOT NULL,
     PRIMARY KEY (queue, grp, rank, pos)
   ) WITH (${hot})`,
 
-  // a group: which member runs, and which one stands in ready because it is its turn
+  // a group that has members: how many of them may run at once; 0 until somebody has looked. Who starts one holds the row
   `CREATE TABLE {lane} (
-    running int8, turn int8, turn_pos int8, queue int4 NOT NULL, turn_rank int2, grp text COLLATE "C" NOT NULL,
+    lim int4 NOT NULL, queue int4 NOT NULL, grp text COLLATE "C" NOT NULL,
     PRIMARY KEY (queue, grp)
   ) WITH (fillfactor = 70, ${hot})`,
 
-  // groups whose turn may have changed; inserts never wait for each other
+  // groups whose turns may have changed; inserts never wait for each other
   `CREATE TABLE {nudge} (
-    n int8 NOT NULL DEFAULT nextval('{seq}'), queue int4 NOT NULL, grp text COLLATE "C" NOT NULL,
+    n int8 NOT NULL DEFAULT nextval('{seq}'), queue int4 NOT NULL,
+    lim int4,                             -- the group's limit from now on; null: as it is
+    grp text COLLATE "C" NOT NULL,
     PRIMARY KEY (queue, n)
   ) WITH (${hot})`,
 
