@@ -5,7 +5,6 @@
  */
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -18,6 +17,9 @@ import { topicOf } from "./wake.ts"
 
 /** hints that nobody reads are dropped, oldest first: the lease's `extend` says the same */
 const abortHints = 1_024
+
+/** milliseconds that a timer can be set for */
+const longest = 2 ** 31 - 1
 
 const answers: ReadonlyArray<Held> = ["Lost", "Held", "Abort"]
 
@@ -66,19 +68,25 @@ export const make = Effect.fnUntraced(
 
     const rest: Effect.Effect<void> = Effect.suspend(() => {
       if (more || heard !== wake.count(topic)) return Effect.void
-      const latch = Latch.makeUnsafe(false)
-      const leave = wake.on(topic, () => void latch.openUnsafe())
-      const unwant = listen.want(queue)
-      // rounded up: a look one moment before the time would find nothing
-      const pause = Math.min(poll, Math.max(0, Math.ceil(dueAt - performance.now()) + 1))
-      return Effect.ensuring(
-        Effect.raceFirst(latch.await, Effect.sleep(pause)),
-        Effect.sync(() => {
+      // a callback and no latch: who is woken goes on in the very step that woke it, and its claim is in the same packet as
+      // the jobs that woke it
+      return Effect.callback<void>((resume) => {
+        const end = () => {
           leave()
           unwant()
+          clearTimeout(timer)
           more = true
-        })
-      )
+        }
+        const go = () => {
+          end()
+          resume(Effect.void)
+        }
+        const leave = wake.on(topic, go)
+        const unwant = listen.want(queue)
+        // rounded up: a look one moment before the time would find nothing
+        const timer = setTimeout(go, Math.min(poll, longest, Math.max(0, Math.ceil(dueAt - performance.now()) + 1)))
+        return Effect.sync(end)
+      })
     })
 
     return {
