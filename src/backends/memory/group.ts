@@ -10,13 +10,14 @@ import type { Job } from "./job.ts"
 
 const before = (a: Job, b: Job): boolean =>
   a.priority !== b.priority ? a.priority > b.priority : a.position < b.position
+const after = (a: Job, b: Job): boolean => before(b, a)
 
 export class Group {
   readonly name: string
   limit: number
   running = 0
   /** the last in order is the first of the heap: it is the one that gives way */
-  private readonly turns = new Heap<Job, "groupSlot">("groupSlot", (a, b) => before(b, a))
+  private readonly turns = new Heap<Job, "groupSlot">("groupSlot", after)
   private readonly rest = new Heap<Job, "groupSlot">("groupSlot", before)
 
   constructor(name: string, limit: number) {
@@ -35,7 +36,10 @@ export class Group {
   /** the slots are counted by the `demoted` and `promoted` that follow; whether it has its turn until then */
   add(job: Job): boolean {
     const last = this.turns.first()
-    const first = last !== undefined && before(job, last)
+    // whoever comes while nobody waits for a slot has one at once
+    const first = last === undefined
+      ? this.rest.size === 0 && this.running < this.limit
+      : before(job, last)
     if (first) this.turns.add(job)
     else this.rest.add(job)
     return first

@@ -175,7 +175,6 @@ export class Claim {
     for (const row of rows) {
       const n = row.events + 1
       this.dropActive.run(row.num)
-      if (row.grp !== null) this.groups.stopped(queue, row.grp)
       this.history.add(row.num, n, {
         at: now,
         event: "lost",

@@ -106,9 +106,9 @@ export class End {
     return this.retention.successes <= 0
   }
 
-  /** the job is in no place any more; its group has been told that it stopped */
+  /** the job is in no place any more; `runner`: it was running until now */
   end(job: Live, spent: number, ending: Ending, runner: Runner | undefined, now: number): void {
-    if (job.grp !== null) this.groups.refresh(job.queue, job.grp)
+    if (job.grp !== null && runner !== undefined) this.groups.ended(job.queue, job.grp)
     if (job.ukey !== null) this.keys.free(job.queue, job.ukey, job.num)
     const failure = ending.how === "dead" || ending.how === "aborted"
     const resultUntil = job.keep === null ? 0 : later(now, job.keep)

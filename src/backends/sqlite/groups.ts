@@ -20,6 +20,12 @@ export interface Spot {
   readonly lim: number | null
 }
 
+/**
+ * Where a member that waits from now on was before: nowhere, so that its limit is the group's now; running in this group; or
+ * elsewhere, in another group or among the dead letters.
+ */
+export type Came = "new" | "running" | "elsewhere"
+
 interface Lane {
   lim: number
   running: number
@@ -44,9 +50,10 @@ export class Groups {
   private readonly before: Records<Place>
   private readonly putLane: StatementSync
   private readonly dropLane: StatementSync
-  private readonly start: Records<Pick<Lane, "turns" | "turn_rank" | "turn_pos">>
+  private readonly head: Records<Member>
+  private readonly startOnly: StatementSync
+  private readonly start: Records<Pick<Lane, "turn_pos">>
   private readonly turn: StatementSync
-  private readonly stop: StatementSync
   private readonly join: StatementSync
   private readonly leave: StatementSync
   private readonly putReady: StatementSync
@@ -68,33 +75,45 @@ export class Groups {
       `INSERT OR REPLACE INTO lane (queue, grp, lim, running, turns, turn_rank, turn_pos) VALUES (?, ?, ?, ?, ?, ?, ?)`
     )
     this.dropLane = connection.statement("DELETE FROM lane WHERE queue = ? AND grp = ?")
+    this.head = connection.records(
+      `SELECT w.num, w.rank, w.pos, j.due FROM waiting w CROSS JOIN job j ON j.num = w.num
+       WHERE w.queue = ? AND w.grp = ? ORDER BY w.rank, w.pos LIMIT 1`
+    )
+    this.startOnly = connection.statement(
+      `UPDATE lane SET running = running + 1, turns = 0, turn_rank = NULL, turn_pos = NULL
+       WHERE queue = ? AND grp = ? AND turns = 1`
+    )
     this.start = connection.records(
-      `UPDATE lane SET running = running + 1, turns = turns - 1 WHERE queue = ? AND grp = ?
-       RETURNING turns, turn_rank, turn_pos`
+      "UPDATE lane SET running = running + 1, turns = turns - 1 WHERE queue = ? AND grp = ? RETURNING turn_pos"
     )
     this.turn = connection.statement("UPDATE lane SET turn_rank = ?, turn_pos = ? WHERE queue = ? AND grp = ?")
-    this.stop = connection.statement("UPDATE lane SET running = running - 1 WHERE queue = ? AND grp = ?")
     this.join = connection.statement("INSERT INTO waiting (queue, grp, rank, pos, num) VALUES (?, ?, ?, ?, ?)")
     this.leave = connection.statement("DELETE FROM waiting WHERE queue = ? AND grp = ? AND rank = ? AND pos = ?")
     this.putReady = connection.statement("INSERT INTO ready (queue, rank, pos, num) VALUES (?, ?, ?, ?)")
     this.dropReady = connection.statement("DELETE FROM ready WHERE queue = ? AND rank = ? AND pos = ?")
   }
 
-  /** the member waits from now on. `says`: it is a new one, and its limit is the group's now */
-  enter(spot: Spot, grp: string, scheduled: boolean, says: boolean): void {
+  /** the member waits from now on */
+  enter(spot: Spot, grp: string, scheduled: boolean, came: Came): void {
     const { num, pos, queue, rank } = spot
     const own = spot.lim ?? 1
     const found = this.lane.get(queue, grp)
     const lane = found ?? { lim: own, running: 0, turns: 0, turn_rank: null, turn_pos: null }
+    let changed = found === undefined
+    if (came === "running") {
+      lane.running--
+      changed = true
+    } else if (came === "new" && lane.lim !== own) {
+      lane.lim = own
+      changed = true
+    }
     this.join.run(queue, grp, rank, pos, num)
-    const first = hasTurn(spot, lane)
-    if (first) {
+    if (hasTurn(spot, lane)) {
       lane.turns++
+      changed = true
       if (!scheduled) this.putReady.run(queue, rank, pos, num)
     }
-    const limits = says && lane.lim !== own
-    if (limits) lane.lim = own
-    this.balance(queue, grp, lane, first || limits || found === undefined)
+    this.balance(queue, grp, lane, changed)
   }
 
   /** the member, which waited, is gone */
@@ -114,26 +133,22 @@ export class Groups {
   /** the member was claimed, so it has left `ready` already */
   started({ pos, queue, rank }: Spot, grp: string): void {
     this.leave.run(queue, grp, rank, pos)
-    const lane = this.start.get(queue, grp)!
-    if (pos !== lane.turn_pos) return
-    const last = lane.turns === 0 ? undefined : this.before.get(queue, grp, rank, pos)
-    this.turn.run(last?.rank ?? null, last?.pos ?? null, queue, grp)
+    if (this.startOnly.run(queue, grp).changes !== 0) return
+    if (this.start.get(queue, grp)!.turn_pos !== pos) return
+    const last = this.before.get(queue, grp, rank, pos)!
+    this.turn.run(last.rank, last.pos, queue, grp)
   }
 
-  /** the running member stopped running; the next one has its turn with the `refresh` or `enter` that follows */
-  stopped(queue: number, grp: string): void {
-    this.stop.run(queue, grp)
+  /** a running member is gone */
+  ended(queue: number, grp: string): void {
+    const lane = this.lane.get(queue, grp)!
+    lane.running--
+    this.balance(queue, grp, lane, true)
   }
 
   /** the member, which waits, is not scheduled any more */
   due({ num, pos, queue, rank }: Spot, grp: string): void {
     if (hasTurn({ rank, pos }, this.lane.get(queue, grp)!)) this.putReady.run(queue, rank, pos, num)
-  }
-
-  /** gives the turns to whom they belong now */
-  refresh(queue: number, grp: string): void {
-    const lane = this.lane.get(queue, grp)
-    if (lane !== undefined) this.balance(queue, grp, lane, false)
   }
 
   /** as many turns as slots are free; a group that nobody is in is forgotten, with its limit */
@@ -147,7 +162,9 @@ export class Groups {
       changed = true
     }
     while (lane.turns < slots) {
-      const next = this.after.get(queue, grp, lane.turn_rank ?? first.rank, lane.turn_pos ?? first.pos)
+      const next = lane.turn_rank === null
+        ? this.head.get(queue, grp)
+        : this.after.get(queue, grp, lane.turn_rank, lane.turn_pos)
       if (next === undefined) break
       if (next.due === null) this.putReady.run(queue, next.rank, next.pos, next.num)
       lane.turns++
@@ -166,9 +183,6 @@ export class Groups {
     lane.turn_pos = last?.pos ?? null
   }
 }
-
-/** before all that wait */
-const first: Place = { rank: -(2 ** 31), pos: 0 }
 
 const hasTurn = ({ pos, rank }: Place, { turn_pos, turn_rank }: Lane): boolean =>
   turn_rank !== null && (rank < turn_rank || (rank === turn_rank && pos <= turn_pos!))

@@ -6,7 +6,7 @@
  */
 import type { StatementSync } from "node:sqlite"
 import type { Connection, Records } from "./connection.ts"
-import type { Groups, Spot } from "./groups.ts"
+import type { Came, Groups, Spot } from "./groups.ts"
 import type { Sequence } from "./sequence.ts"
 
 interface DueRow extends Spot {
@@ -45,24 +45,24 @@ export class Place {
     return this.sequence.take()
   }
 
-  /** a job that is in no place yet and whose row says `pos` and `due` already; `isNew`: it was enqueued just now */
-  enter(spot: Spot, due: number | null, isNew = false): void {
+  /** a job that is in no place yet and whose row says `pos` and `due` already */
+  enter(spot: Spot, due: number | null, came: Came): void {
     if (due !== null) this.putScheduled.run(spot.queue, due, spot.num)
-    if (spot.grp !== null) this.groups.enter(spot, spot.grp, due !== null, isNew)
+    if (spot.grp !== null) this.groups.enter(spot, spot.grp, due !== null, came)
     else if (due === null) this.putReady.run(spot.queue, spot.rank, spot.pos, spot.num)
   }
 
   /** behind all others of its rank, at once or when it is due. A member of a group keeps its place in the group */
-  enterBack(spot: Spot, due: number | null): void {
+  enterBack(spot: Spot, due: number | null, came: Came): void {
     const pos = spot.grp === null ? this.sequence.take() : spot.pos
     this.move.run(pos, due, 0, spot.num)
-    this.enter({ ...spot, pos }, due)
+    this.enter({ ...spot, pos }, due, came)
   }
 
   /** it goes to the front when it is due */
   enterFrontLater(spot: Spot, due: number): void {
     this.move.run(spot.pos, due, 1, spot.num)
-    this.enter(spot, due)
+    this.enter(spot, due, "running")
   }
 
   /** before all others of their rank, in the order given. Members of a group keep their places in the group */
@@ -74,7 +74,7 @@ export class Place {
       // the last one gets the greatest position, and each batch stands before the earlier ones
       const pos = spot.grp === null ? -(first + spots.length - 1 - i) : spot.pos
       this.move.run(pos, null, 0, spot.num)
-      this.enter({ ...spot, pos }, null)
+      this.enter({ ...spot, pos }, null, "running")
     }
   }
 
@@ -100,7 +100,7 @@ export class Place {
       } else if (row.front === 1) {
         front.push(row)
       } else {
-        this.enterBack(row, null)
+        this.enterBack(row, null, "elsewhere")
       }
     }
     this.enterFront(front)

@@ -115,7 +115,7 @@ export class Publish {
     }
     if (unique !== undefined) this.keys.take(queue, unique, num, envelope.id, now)
     if (due === null && group === undefined) this.putReady.run(queue, rank, num, num)
-    else this.place.enter({ num, queue, rank, pos: num, grp: group ?? null, lim }, due, true)
+    else this.place.enter({ num, queue, rank, pos: num, grp: group ?? null, lim }, due, "new")
     return stored
   }
 

@@ -74,7 +74,7 @@ export class Redrive {
     }
     const pos = this.place.last()
     this.revive.run(pos, n, job.num)
-    this.place.enter({ ...job, pos }, null)
+    this.place.enter({ ...job, pos }, null, "elsewhere")
   }
 
   /** the number of the youngest dead job: what dies during a redrive waits for the next one */

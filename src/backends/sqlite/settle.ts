@@ -145,10 +145,7 @@ export class Settle {
     if (runner === undefined) return "Lost"
     const job = this.jobs.byNum(fence.num)!
     const attempt = job.spent + 1
-    if (job.grp !== null) {
-      this.groups.stopped(job.queue, job.grp)
-      touched.add(job.queue)
-    }
+    if (job.grp !== null) touched.add(job.queue)
     if (settlement._tag !== "Retry" || job.abort === 1) {
       this.end.end(job, attempt, endingOf(settlement), runner, now)
       return settlement._tag === "Retry" ? "Aborted" : "Settled"
@@ -173,8 +170,9 @@ export class Settle {
     const waits = due > now
     const goesOn = settlement.to === undefined ? job : this.reroute(job, settlement.to, now)
     touched.add(goesOn.queue)
+    const came = goesOn.queue === job.queue && goesOn.grp === job.grp ? "running" : "elsewhere"
     // a member of a group goes where it stood, and at once: its group must not look empty meanwhile
-    if (settlement.place === "back" || goesOn.grp !== null) this.place.enterBack(goesOn, waits ? due : null)
+    if (settlement.place === "back" || goesOn.grp !== null) this.place.enterBack(goesOn, waits ? due : null, came)
     else if (waits) this.place.enterFrontLater(goesOn, due)
     else front.push(goesOn)
     return "Settled"
@@ -188,7 +186,7 @@ export class Settle {
     const moved = queue !== job.queue || grp !== job.grp
     const pos = moved ? this.place.last() : job.pos
     this.rewrite.run(queue, rank, grp, pos, job.num)
-    if (moved && job.grp !== null) this.groups.refresh(job.queue, job.grp)
+    if (moved && job.grp !== null) this.groups.ended(job.queue, job.grp)
     if (queue !== job.queue) {
       this.queues.use(queue)
       this.keys.move(job, queue, now)
