@@ -349,6 +349,7 @@ export type AllButTransactional =
   | Priority
   | Unique
   | Groups
+  | GroupLimit
   | AtomicBatch
   | ExactAttempts
   | Results

@@ -7,12 +7,11 @@
  *     node --conditions=windlass-source examples/06-one-line/main.ts redis      # WINDLASS_REDIS_URL, or 127.0.0.1:6379
  */
 import { Effect, Layer, References } from "effect"
-import type { Backend } from "windlass/Backend"
-import type { AllButTransactional } from "windlass/Capability"
+import type * as MemoryBackend from "windlass/backends/MemoryBackend"
 import { inRedis, memory, postgresql, sqlite } from "./backends.ts"
 import { program, worker } from "./program.ts"
 
-const backends: Readonly<Record<string, Layer.Layer<Backend | AllButTransactional, unknown>>> = {
+const backends: Readonly<Record<string, Layer.Layer<MemoryBackend.Services, unknown>>> = {
   memory,
   sqlite,
   postgres: postgresql,

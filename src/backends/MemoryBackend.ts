@@ -66,7 +66,7 @@ export const defaults = {
  * @category models
  * @since 0.1.0
  */
-export type Services = Backend | Capability.AllButTransactional | Capability.GroupLimit
+export type Services = Backend | Capability.AllButTransactional
 
 /**
  * The engines that the memory backend can pose as.

@@ -128,7 +128,7 @@ export const defaults = {
  * @category models
  * @since 0.1.0
  */
-export type Services = Backend | Capability.AllButTransactional | Capability.GroupLimit | Capability.Transactional
+export type Services = Backend | Capability.AllButTransactional | Capability.Transactional
 
 /** what is wrong with the options, if anything */
 const refused = (options: Options, lease: number): string | undefined => {

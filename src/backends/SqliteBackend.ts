@@ -99,7 +99,7 @@ export const defaults = {
  * @category models
  * @since 0.1.0
  */
-export type Services = Backend | Capability.AllButTransactional | Capability.GroupLimit
+export type Services = Backend | Capability.AllButTransactional
 
 const make = Effect.fnUntraced(function*(options: Options) {
   const clock = yield* Clock.clockWith(Effect.succeed)

@@ -30,7 +30,6 @@ import * as Capability from "windlass/Capability"
 import * as Worker from "windlass/Worker"
 
 export type Engine = Backend | Capability.AllButTransactional
-export type Embedded = Engine | Capability.GroupLimit
 
 export interface Options {
   readonly lease?: Duration.Input
@@ -41,11 +40,11 @@ export interface Options {
 
 const forEver = { failures: "36500 days", successes: "36500 days" } as const
 
-export const memory = (options: Options = {}): Layer.Layer<Embedded> =>
+export const memory = (options: Options = {}): Layer.Layer<Engine> =>
   MemoryBackend.layerWith({ retention: forEver, ...options })
 
 /** on a file of its own, in a folder that the layer removes */
-export const sqlite = (options: Options = {}): Layer.Layer<Embedded, BackendError> =>
+export const sqlite = (options: Options = {}): Layer.Layer<Engine, BackendError> =>
   Layer.unwrap(Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => mkdtempSync(join(tmpdir(), "windlass-"))),
@@ -59,7 +58,7 @@ export const engines = { memory, sqlite }
 /** one test per engine: `NAME (memory)`, `NAME (sqlite)` */
 export const scenario = <E>(
   name: string,
-  body: () => Effect.Effect<void, E, Embedded | Scope.Scope>,
+  body: () => Effect.Effect<void, E, Engine | Scope.Scope>,
   options?: Options
 ): void => {
   for (const [engine, layer] of Object.entries(engines)) {

@@ -83,6 +83,7 @@ const all = [
   "Priority",
   "Unique",
   "Groups",
+  "GroupLimit",
   "AtomicBatch",
   "ExactAttempts",
   "Results",
@@ -98,13 +99,13 @@ const all = [
 export const profiles = {
   sqlite: {
     limits,
-    abilities: [...all, "GroupLimit"],
+    abilities: all,
     rules: { priorities: { min: -32_768, max: 32_767 }, groupLimit: true, granularityMillis: 1, lastTime }
   },
   /** less `Transactional`: a transaction of a database that is not there cannot be joined */
   postgres: {
     limits,
-    abilities: [...all, "GroupLimit"],
+    abilities: all,
     rules: {
       priorities: { min: -32_767, max: 32_767 },
       groupLimit: true,
@@ -115,7 +116,7 @@ export const profiles = {
   },
   redis: {
     limits: { ...limits, publishBatch: 1_000, takeBatch: 1_000, settleBatch: 1_000 },
-    abilities: [...all, "GroupLimit"],
+    abilities: all,
     rules: { priorities: { min: -32_768, max: 32_767 }, groupLimit: true, granularityMillis: 1, lastTime }
   },
   /** standard queues */
@@ -138,7 +139,7 @@ export type ServicesOf<A extends Ability> = Backend | Context.Service.Identifier
 export const only = <const A extends Ability>(
   abilities: ReadonlyArray<A>,
   backend: Context.Key<Backend, Backend["Service"]>,
-  context: Context.Context<Backend | Capability.AllButTransactional | Capability.GroupLimit>
+  context: Context.Context<Backend | Capability.AllButTransactional>
 ): Context.Context<ServicesOf<A>> =>
   Context.pick(backend, ...abilities.map((name): Context.Key<any, any> => keys[name]))(
     context

@@ -47,14 +47,18 @@ export const reroute = ({ calls, queues }: Engine): Context.Service.Shape<typeof
 export const pause = (engine: Engine): Context.Service.Shape<typeof Capability.Pause> => {
   const { calls, queues } = engine
   const set = calls.sql("UPDATE {queue} SET paused = $2::bool WHERE num = $1::int4")
-  const get = calls.sql("SELECT coalesce((SELECT paused FROM {queue} WHERE name = $1::text), false)")
+  const get = calls.sql("SELECT paused FROM {queue} WHERE num = $1::int4")
   return {
     set: (name, paused) =>
       Effect.flatMap(
         queues.number(name),
         (queue) => Effect.map(calls.run("pause", set, [number(queue), paused]), () => announce(engine, queue))
       ),
-    get: (name) => calls.one<boolean>("pause", get, [name])
+    get: (name) =>
+      Effect.flatMap(
+        queues.lookUp(name),
+        (queue) => queue === undefined ? Effect.succeed(false) : calls.one<boolean>("pause", get, [number(queue)])
+      )
   }
 }
 

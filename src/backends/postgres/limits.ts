@@ -97,6 +97,17 @@ export const publishRefused = (
   return undefined
 }
 
+/** why nothing can have this name, if so */
+export const queueRefused = (backend: string, operation: string, queue: string): BackendError | undefined =>
+  isStorable(queue) && queue.length <= longestName ? undefined : refusal(
+    backend,
+    operation,
+    `queue ${
+      JSON.stringify(queue.slice(0, 100))
+    } has a name that PostgreSQL cannot index: up to ${longestName} characters, ` +
+      `none of them NUL or half a surrogate pair`
+  )
+
 /** why a job cannot go on there, if so */
 export const rerouteRefused = (
   backend: string,

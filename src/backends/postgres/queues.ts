@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import type { BackendError, Destination, Item } from "../../Backend.ts"
 import type { Calls } from "./calls.ts"
+import { queueRefused } from "./limits.ts"
 import { numbers } from "./params.ts"
 
 interface Known {
@@ -40,8 +41,10 @@ export class Queues {
   lookUp(name: string): Effect.Effect<number | undefined, BackendError> {
     return Effect.suspend(() => {
       const known = this.known.get(name)
-      return known !== undefined
-        ? Effect.succeed(known.num)
+      if (known !== undefined) return Effect.succeed(known.num)
+      const refused = queueRefused(this.calls.name, "queue", name)
+      return refused !== undefined
+        ? Effect.fail(refused)
         : this.calls.one<number | undefined>("queue", this.find, [name])
     })
   }
@@ -81,7 +84,14 @@ export class Queues {
     })
   }
 
-  private note(name: string, used: boolean, special: boolean, ranks: ReadonlyArray<number>) {
+  private note(
+    name: string,
+    used: boolean,
+    special: boolean,
+    ranks: ReadonlyArray<number>
+  ): Effect.Effect<number, BackendError> {
+    const refused = queueRefused(this.calls.name, "declare", name)
+    if (refused !== undefined) return Effect.fail(refused)
     return Effect.map(
       this.calls.one<number>("declare", this.enter, [name, used, special, numbers(ranks)]),
       (num) => {

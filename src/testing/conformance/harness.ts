@@ -94,7 +94,7 @@ export type Need =
   | "Unique.window"
 
 /** what a case may use; a capability only where it is among its needs */
-export type Services = Backend | Capability.AllButTransactional | Capability.GroupLimit | Harness | Scope.Scope
+export type Services = Backend | Capability.AllButTransactional | Harness | Scope.Scope
 
 /**
  * One property of the contract, with the program that tries it. `run` fails when it does not hold. What it uses of a
