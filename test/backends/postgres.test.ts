@@ -312,6 +312,31 @@ onPostgres("settings", () => {
     ))
 })
 
+onPostgres("names", () => {
+  it.live("a queue whose name cannot be stored is refused in words by whatever names it, and nothing is stored", () =>
+    Effect.gen(function*() {
+      const one = yield* Backend
+      const pause = yield* Capability.Pause
+      const inspect = yield* Capability.Inspect
+      for (const name of ["a\0b", "a\ud800", "x".repeat(3_000)]) {
+        const calls = [
+          one.declare(name),
+          one.publish(name, [item("a")]),
+          one.subscribe(name, { worker: "w" }),
+          pause.set(name, true),
+          pause.get(name),
+          inspect.counts(name)
+        ]
+        for (const call of calls) {
+          const error = yield* Effect.flip(Effect.asVoid(call))
+          assert.deepStrictEqual([error.retryable, error.outcome], [false, "NotApplied"])
+          assert.include(error.message, "has a name that PostgreSQL cannot index")
+        }
+      }
+      assert.deepStrictEqual(yield* inspect.queues, [])
+    }).pipe(Effect.scoped, Effect.provide(backend())))
+})
+
 onPostgres("plans", () => {
   it.live("no claim, settlement or enqueue walks over a backlog, and no plan made while it was empty does", () => {
     const schema = freshSchema()
