@@ -277,6 +277,8 @@ export interface Enqueued<out Payload> {
   readonly priority: number
   readonly unique: Uniqueness | undefined
   readonly group: string | undefined
+  /** the limit that the enqueue gave to the group, if it gave one */
+  readonly groupLimit: number | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly origin: Origin
 }
@@ -296,7 +298,7 @@ export const enqueued = <T extends Task.Any>(
     Effect.forEach(
       all.filter(({ item }) => item.envelope.task === task._tag || task.aliases.includes(item.envelope.task)),
       ({ at, item, queue }) => {
-        const { due, envelope, group, priority = 0, unique } = item
+        const { due, envelope, group, groupLimit, priority = 0, unique } = item
         const payload = fromEnvelope(task.codecs, envelope)
         return Exit.isFailure(payload)
           ? Effect.die(
@@ -315,6 +317,7 @@ export const enqueued = <T extends Task.Any>(
             priority,
             unique,
             group,
+            groupLimit,
             headers: envelope.headers,
             origin: envelope.origin
           })

@@ -236,7 +236,7 @@ describe("TestWorker", () => {
         Enqueue.delay("1 minute"),
         Enqueue.priority(3),
         Enqueue.uniqueBy("k"),
-        Enqueue.group("g"),
+        Enqueue.group("g", { limit: 2 }),
         Enqueue.headers({ x: "y" })
       )
       yield* Effect.flip(Send.enqueue({ to: "again" }).pipe(Enqueue.uniqueBy("k")))
@@ -255,6 +255,7 @@ describe("TestWorker", () => {
         priority: 3,
         unique: { key: "Send:k", until: "finished" },
         group: "g",
+        groupLimit: 2,
         headers: { x: "y" },
         origin: "user"
       })
