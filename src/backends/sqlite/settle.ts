@@ -171,7 +171,7 @@ export class Settle {
     const goesOn = settlement.to === undefined ? job : this.reroute(job, settlement.to, now)
     touched.add(goesOn.queue)
     const came = goesOn.queue === job.queue && goesOn.grp === job.grp ? "running" : "elsewhere"
-    // a member of a group goes where it stood, and at once: its group must not look empty meanwhile
+    // a member of a group goes where it stood in the group: for it the front is the back
     if (settlement.place === "back" || goesOn.grp !== null) this.place.enterBack(goesOn, waits ? due : null, came)
     else if (waits) this.place.enterFrontLater(goesOn, due)
     else front.push(goesOn)
