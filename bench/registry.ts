@@ -94,7 +94,7 @@ export const entrants: ReadonlyArray<Entrant> = [
     enqueue: { one: 2, many: 30 },
     bulk: 60,
     through: 20,
-    scale: 80,
+    scale: 60,
     backlog
   }, { process: { many: 50 } }),
   {
@@ -148,7 +148,7 @@ export const entrants: ReadonlyArray<Entrant> = [
     enqueue: { one: 5, many: 60 },
     bulk: 80,
     through: 30,
-    scale: 120
+    scale: 80
   }, { process: { many: 70 } }),
   raw("redis", "raw script", { process: { many: 150 }, enqueue: { one: 8 }, bulk: 200 }),
   peer("redis", "BullMQ", "peers/bullmq.ts", {

@@ -156,7 +156,7 @@ const run = (results: Results): string => {
   const list = (some: Readonly<Record<string, string>>) =>
     Object.entries(some).map(([name, what]) => `- ${name}: ${what}`).join("\n")
   const packages = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")
-  const kind = short ? "the short form: read no ratio out of it" : `${rounds} rounds`
+  const kind = short || rounds < 3 ? "a short one: read no ratio out of it" : `${rounds} rounds`
   return `Run of ${date.slice(0, 10)}, ${kind}, ${Math.round(took)} minutes.\n\n${
     list(machine)
   }\n- packages: ${packages}`
