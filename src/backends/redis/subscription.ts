@@ -71,7 +71,11 @@ export const make = Effect.fnUntraced(
       // a callback and no latch: who is woken goes on in the very step that woke it, and its claim is in the same packet as
       // the jobs that woke it
       return Effect.callback<void>((resume) => {
+        let over = false
         const end = () => {
+          // who is woken may interrupt others that are woken by the same signal
+          if (over) return
+          over = true
           leave()
           unwant()
           clearTimeout(timer)
