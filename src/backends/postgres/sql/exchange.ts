@@ -34,8 +34,8 @@ export const exchange: ReadonlyArray<string> = [
     v_fence int8;
     v_due int8;
     v_more bool := false;
-    v_left text[] := '{}'; v_last int8;
-    v_keys text[];
+    v_left text[] := '{}'; v_fresh text[] := '{}'; v_last int8;
+    v_keyed bool := false; v_keys text[];
     r record;
   BEGIN
     IF p_nums <> '{}' THEN
@@ -62,7 +62,10 @@ export const exchange: ReadonlyArray<string> = [
         END IF;
         IF p_sweep > 1 THEN PERFORM {reclaim}(p_queue, v_now, p_lease, ${reclaimed}); END IF;
         IF v_special AND EXISTS (SELECT FROM {nudge} WHERE queue = p_queue) THEN
-          SELECT o_left, o_last, o_left <> '{}' OR o_last IS NOT NULL INTO v_left, v_last, v_more FROM {look}(p_queue);
+          SELECT o_left, o_fresh, o_last, o_left <> '{}' OR o_last IS NOT NULL INTO v_left, v_fresh, v_last, v_more
+          FROM {look}(p_queue);
+          -- turns may have been given at one that is new
+          SELECT ranks INTO v_ranks FROM {queue} WHERE num = p_queue;
         END IF;
 
         IF cardinality(v_ranks) > ${mostRanks} THEN
@@ -87,23 +90,27 @@ export const exchange: ReadonlyArray<string> = [
 
         IF v_special AND v_ctids <> '{}' THEN
           FOR r IN
-            SELECT grp, array_agg(ctid) AS ctids, array_agg(num) AS nums, array_agg(rank) AS ranks
-            FROM (SELECT ctid, grp, num, rank FROM {ready}
-              WHERE ctid = ANY (v_ctids) AND grp IS NOT NULL ORDER BY rank, pos) x
+            SELECT grp, array_agg(ctid) AS ctids, array_agg(num) AS nums, array_agg(rank) AS ranks, bool_or(special) AS keys
+            FROM (SELECT ctid, grp, num, rank, special FROM {ready}
+              WHERE ctid = ANY (v_ctids) AND (grp IS NOT NULL OR special) ORDER BY rank, pos) x
             GROUP BY grp
           LOOP
+            v_keyed := v_keyed OR r.keys;
+            CONTINUE WHEN r.grp IS NULL;
             v_some := '{}';
             IF r.grp <> ALL (v_left) THEN
               SELECT o_ctids, o_more OR v_more INTO v_some, v_more
-              FROM {start}(p_queue, r.grp, r.ctids, r.nums, r.ranks, v_last);
+              FROM {start}(p_queue, r.grp, r.ctids, r.nums, r.ranks, v_last, r.grp = ANY (v_fresh));
+              -- others than those who were to have the turns, perhaps
+              v_keyed := v_keyed OR v_some <> r.ctids;
             END IF;
             IF v_some <> r.ctids THEN
               v_ctids := ARRAY(SELECT unnest(v_ctids) EXCEPT SELECT unnest(r.ctids)) || v_some;
             END IF;
           END LOOP;
-          SELECT array_agg(j.ukey), array_agg(j.num) INTO v_keys, v_nums FROM {ready} x JOIN {job} j ON j.num = x.num
-          WHERE x.ctid = ANY (v_ctids) AND x.special AND j.until = 'started';
-          IF v_keys IS NOT NULL THEN
+          IF v_keyed THEN
+            SELECT array_agg(j.ukey), array_agg(j.num) INTO v_keys, v_nums FROM {ready} x JOIN {job} j ON j.num = x.num
+            WHERE x.ctid = ANY (v_ctids) AND x.special;
             DELETE FROM {ukey} WHERE queue = p_queue AND key = ANY (v_keys) AND num = ANY (v_nums) AND expires IS NULL;
           END IF;
         END IF;

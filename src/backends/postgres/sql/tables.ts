@@ -66,7 +66,7 @@ export const tables: ReadonlyArray<string> = [
 
   `CREATE TABLE {ready} (
     num int8 NOT NULL, pos int8 NOT NULL, queue int4 NOT NULL, rank int2 NOT NULL,
-    special bool NOT NULL,                -- of a group, or with a key that it gives back at its start
+    special bool NOT NULL,                -- with a key that it gives back at its start
     grp text COLLATE "C",                 -- set: a turn of that group, and num is who was to have it when it was given
     PRIMARY KEY (queue, rank, pos)
   ) WITH (${hot})`,
