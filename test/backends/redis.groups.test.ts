@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Redis } from "effect/persistence/Redis"
+import * as Queue from "effect/Queue"
 import * as References from "effect/References"
 import { Backend, type Delivery, type Item, type Settled, type Settlement } from "windlass/Backend"
 import * as RedisBackend from "windlass/backends/RedisBackend"
@@ -329,6 +330,22 @@ describe("groups with limits on redis", () => {
       }).pipe(Effect.scoped, Effect.provide(own())),
     30_000
   )
+
+  it.live("a job that is due sooner is told of while turns are still owed", () =>
+    Effect.gen(function*() {
+      const queue = yield* Backend
+      const redis = yield* Redis
+      const prefix = yield* Prefix
+      const due = { _tag: "After", millis: 600_000 } as const
+      for (let n = 0; n < 1_200; n += 600) {
+        yield* queue.publish("q", Array.from({ length: 600 }, (_, k) => item(`late-${n + k}`, { group: "g", due })))
+      }
+      yield* queue.publish("q", [item("raises", { group: "g", groupLimit: 2_000, due })])
+      assert.strictEqual(yield* redis.send<number>("ZCOUNT", `{${prefix}:q}:sched`, "0", "0"), 1)
+      const hints = yield* redis.subscribe(`{${prefix}}:hints`)
+      yield* queue.publish("q", [item("sooner", { due: { _tag: "After", millis: 300_000 } })])
+      assert.strictEqual((yield* Queue.take(hints)).message, `["q","q"]`)
+    }).pipe(Effect.scoped, Effect.provide(own())))
 
   it.live("a prefix whose keys have another layout is refused", () =>
     Effect.gen(function*() {
