@@ -6,6 +6,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Backend, type Delivery, type Item, type Settlement, type Subscription } from "windlass/Backend"
@@ -290,4 +291,103 @@ onPostgres("groups with limits", () => {
       yield* subscription.settle(taken.map(({ receipt }) => [receipt, succeeded]))
       assert.deepStrictEqual(ids(yield* subscription.take(400)), names.slice(330))
     }).pipe(Effect.scoped, Effect.provide(backend())))
+
+  /** in another transaction, as a claim that is under way has them, until the scope ends */
+  const locked = (statement: string) =>
+    Effect.gen(function*() {
+      const other = Context.get(yield* Layer.build(Layer.fresh(client({ maxConnections: 1 }))), PgClient.PgClient)
+      const connection = yield* other.reserve
+      const run = (sql: string) => connection.executeUnprepared(sql, [], undefined)
+      yield* run("BEGIN")
+      yield* run(statement)
+      yield* Effect.addFinalizer(() => Effect.orDie(run("ROLLBACK")))
+    })
+
+  it.live("a turn that could not be taken back when the limit was lowered starts nobody above it, and is gone then", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const one = yield* Backend
+      const subscription = yield* one.subscribe("q", { worker: "w" })
+      const group = "g"
+      yield* one.publish("q", ["a", "b", "c"].map((id) => item(id, { group, groupLimit: 3 })))
+      const [a] = yield* subscription.take(1)
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* locked(`SELECT FROM ${schema}.ready WHERE grp = 'g' FOR UPDATE`)
+        yield* one.publish("q", [item("d", { group, groupLimit: 1 })])
+        assert.deepStrictEqual(yield* subscription.take(10), [])
+        assert.strictEqual((yield* sql`SELECT FROM ${sql(schema)}.ready`).length, 2)
+      }))
+      assert.deepStrictEqual(yield* subscription.take(10), [])
+      assert.strictEqual((yield* sql`SELECT FROM ${sql(schema)}.ready`).length, 0)
+      yield* subscription.settle([[a!.receipt, succeeded]])
+      assert.deepStrictEqual(ids(yield* subscription.take(10)), ["b"])
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema })))
+  })
+
+  it.live("whoever claims a turn starts the first who may, at its priority, and its key is free at that start", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const one = yield* Backend
+      const { counts } = yield* Capability.Inspect
+      const subscription = yield* one.subscribe("q", { worker: "w" })
+      const unique = { key: "k", until: "started" } as const
+      const limited = { group: "g", groupLimit: 4 }
+      yield* one.publish("q", [
+        item("a", { ...limited, priority: 5, unique }),
+        item("b", { ...limited, priority: 5 }),
+        item("c", limited),
+        item("d", limited)
+      ])
+      // turns are given, and nobody has claimed them
+      yield* counts("q")
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* locked(`SELECT FROM ${schema}.ready WHERE rank = -5 FOR UPDATE`)
+        const [a, b, ...more] = yield* subscription.take(2)
+        assert.deepStrictEqual([a!, b!, ...more].map(({ envelope, priority }) => [envelope.id, priority]), [
+          ["a", 5],
+          ["b", 5]
+        ])
+        assert.deepStrictEqual(yield* one.publish("q", [item("again", { unique })]), [{ _tag: "Stored" }])
+      }))
+      const rest = yield* subscription.take(10)
+      assert.deepStrictEqual(ids(rest.filter(({ group }) => group === "g")), ["c", "d"])
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema })))
+  })
+
+  it.live("a claim starts nobody of a group at which somebody else looked meanwhile: its limit may be a lower one", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const one = yield* Backend
+      const { counts } = yield* Capability.Inspect
+      const subscription = yield* one.subscribe("q", { worker: "w" })
+      yield* one.publish("q", ["a", "b"].map((id) => item(id, { group: "g", groupLimit: 2 })))
+      yield* counts("q")
+      // a claim stops where it gives the turn of the other group, after its look at this one
+      yield* sql.unsafe(`CREATE FUNCTION ${schema}.stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM pg_advisory_xact_lock(hashtext('${schema}')); RETURN NEW;
+      END $$`)
+      yield* sql.unsafe(
+        `CREATE TRIGGER stop BEFORE INSERT ON ${schema}.ready FOR EACH ROW EXECUTE FUNCTION ${schema}.stop()`
+      )
+      yield* one.publish("q", [item("c", { group: "g", groupLimit: 1 })])
+      yield* one.publish("q", [item("h", { group: "h" })])
+      const claim = yield* Effect.scoped(Effect.gen(function*() {
+        yield* locked(`SELECT pg_advisory_xact_lock(hashtext('${schema}'))`)
+        // nobody looks at the lane any more when the claim goes on
+        return yield* Effect.scoped(Effect.gen(function*() {
+          yield* locked(`SELECT FROM ${schema}.lane WHERE grp = 'g' FOR UPDATE`)
+          const claim = yield* Effect.forkDetach(subscription.take(10), { startImmediately: true })
+          for (;;) {
+            const waits = yield* sql`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+              AND objid = (hashtext(${schema})::int8 & 4294967295)::oid`
+            if (waits.length > 0) return claim
+          }
+        }))
+      }))
+      assert.deepStrictEqual(ids(yield* Fiber.join(claim)), ["h"])
+      assert.deepStrictEqual(ids(yield* subscription.take(10)), ["a"])
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema })))
+  })
 })

@@ -22,6 +22,7 @@ const dueEvery = 5
 const lostEvery = { fraction: 20, longest: 1_000 }
 
 const none: ReadonlySet<string> = new Set()
+const nowhere: ReadonlyMap<number, number> = new Map()
 
 /** what a subscription remembers between two claims */
 class Looking {
@@ -112,7 +113,9 @@ export const make = Effect.fnUntraced(
           const now = performance.now()
           if (claim.max > 0) {
             looking.found(answer, max, now)
-            looking.floors.claimed(claim.floors, answer.last, answer.deliveries.length < max, from, now)
+            // what was left to another claim stands below what this one took, and the next is to find it
+            const last = answer.more ? nowhere : answer.last
+            looking.floors.claimed(claim.floors, last, answer.deliveries.length < max, from, now)
             // nobody will be woken for them again
             if (looking.floors.pending) looking.more = true
             if (answer.deliveries.length > 0) pace.happened()
