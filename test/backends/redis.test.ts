@@ -287,6 +287,19 @@ describe("redis", () => {
       }).pipe(Effect.provide(deleted(prefix)))
     }).pipe(Effect.provide(client())))
 
+  it.live("a claim says when its own lease ends, so a worker that waits looks for its lost jobs in time", () =>
+    Effect.gen(function*() {
+      const settings = { lease: 10_000, name: "redis", timeout: 1_000, retention: { failures: 0, successes: 0 } }
+      const prefix = freshPrefix()
+      yield* Effect.gen(function*() {
+        const queue = yield* Backend
+        yield* queue.publish("q", many(1))
+        const calls = new Calls(yield* Redis, { ...settings, prefix })
+        const claimed = yield* calls.run<ReadonlyArray<unknown>>("take", "exchange", "q", ["w", "5", "0", "0", ""])
+        assert.deepStrictEqual([claimed[3], claimed[4]], [10_000, 0])
+      }).pipe(Effect.provide(fresh({ prefix })))
+    }).pipe(Effect.provide(client())))
+
   it("what the server must be and should be", () => {
     assert.isUndefined(serverRefused("# Server\r\nredis_version:6.2.0\r\nrole:master\r\n"))
     assert.isUndefined(serverRefused("redis_version:7.4.1"))
