@@ -62,9 +62,8 @@ export const groups: ReadonlyArray<string> = [
         WHERE nth > (SELECT count(*) FROM {ready} r WHERE r.queue = p_queue AND r.grp = p_grp AND r.rank = x.rank)
         ORDER BY n) y;
     ELSIF v_given IS NULL AND v_running = 0 THEN
-      -- nobody is in it: asked in one statement, or a member that goes back meanwhile would be in neither place
-      DELETE FROM {lane} WHERE ${ofGroup}
-        AND NOT EXISTS (SELECT FROM {waiting} WHERE ${ofGroup}) AND NOT EXISTS (SELECT FROM {active} WHERE ${ofGroup});
+      -- asked after who runs, so that a member that goes back meanwhile is in one place or the other
+      DELETE FROM {lane} WHERE ${ofGroup} AND NOT EXISTS (SELECT FROM {waiting} WHERE ${ofGroup});
     END IF;
     RETURN false;
   END $f$`,
