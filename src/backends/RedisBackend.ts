@@ -23,9 +23,10 @@
  * limit that is moved gives or takes back up to 1,000 turns in one script, and the rest in the claims that follow: until
  * then some of a group that was raised by thousands are `blocked` still.
  *
- * **Latency.** node-redis sets a timer for every command (`commandOptions.timeout`, 5 seconds), beside `callTimeout`, which
- * bounds every call here: `NodeRedis.layer({ url, commandOptions: { timeout: 0 } })` does without, and saves a process
- * that runs many small jobs a tenth of its time.
+ * **Latency.** A worker that is idle in the process that enqueues claims in the packet of the jobs, in another process when
+ * the server wakes it: a round trip more. node-redis sets a timer for every command (`commandOptions.timeout`, 5 seconds),
+ * which fires also when the answer is there; every call here is bounded by `callTimeout` anyway. A process whose jobs come
+ * one at a time saves about a tenth of its time with `NodeRedis.layer({ url, commandOptions: { timeout: 0 } })`.
  *
  * **Memory.** A waiting job takes about 320 bytes of the server beside its payload, headers and task, with ids of 36
  * characters; a delayed one 20 more, one with a unique key 200 more, the only member of a group 360 more, with keys and
