@@ -30,9 +30,10 @@
  *
  * **Memory.** A waiting job takes about 320 bytes of the server beside its payload, headers and task, with ids of 36
  * characters; a delayed one 20 more, one with a unique key 200 more, the only member of a group 360 more, with keys and
- * groups of 36 characters too. While it runs it takes 180 more, for its owner and its lease. One that has ended and is kept takes about 750 bytes beside its payload and
- * its result, and 80 for each event of its history. (Measured on Redis 7.0 with 20,000 jobs.) When all jobs of a queue
- * have ended and nothing is kept, one hash with its last numbers is left, and its name in the list of queues.
+ * groups of 36 characters too. While it runs it takes 180 more, for its owner and its lease. One that has ended and is kept
+ * takes about 750 bytes beside its payload and its result, and 80 for each event of its history. (Measured on Redis 7.0 with
+ * 20,000 jobs.) When all jobs of a queue have ended and nothing is kept, one hash with its last numbers is left, and its
+ * name in the list of queues.
  *
  * **What Redis does not promise.** With `appendonly yes` and `appendfsync everysec` a crash of the server loses up to two
  * seconds of what it had acknowledged: jobs that were published then are gone, jobs that were completed then run again. A
