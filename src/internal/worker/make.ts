@@ -17,6 +17,7 @@ import type * as TaskGroup from "../../TaskGroup.ts"
 import type * as Worker from "../../Worker.ts"
 import { run as runCron } from "../cron/run.ts"
 import { continued } from "../graph/advance.ts"
+import { none } from "./ahead.ts"
 import { over } from "./defaults.ts"
 import { deliver } from "./deliver.ts"
 import { emit, stream } from "./events.ts"
@@ -118,6 +119,7 @@ export const make = (
         subscription,
         live: new Set(),
         held: new Set(),
+        ahead: none(),
         ended: [],
         unsaid: 0,
         changed: Latch.makeUnsafe(false),

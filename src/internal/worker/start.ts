@@ -16,11 +16,18 @@ import { watch } from "./stuck.ts"
 
 const uninterruptible = { uninterruptible: true }
 
-const released: Outcome = { _tag: "Released", why: "released", after: 0, reason: "the worker stops" }
-const unstarted: Delivered = { outcome: released, settlement: toSettlement(released) }
+const unstarted = (reason: string): Delivered => {
+  const outcome: Outcome = { _tag: "Released", why: "released", after: 0, reason }
+  return { outcome, settlement: toSettlement(outcome) }
+}
 
-/** `asked`: monotonic milliseconds at which the claim was asked for. @internal */
-export const start = (worker: State, lane: Lane, delivery: Delivery, asked: number): void => {
+/**
+ * `asked`: monotonic milliseconds at which the claim was asked for. `back`: why it goes back as if it had never been
+ * claimed, if it does.
+ *
+ * @internal
+ */
+export const start = (worker: State, lane: Lane, delivery: Delivery, asked: number, back?: string): void => {
   const run = new Run(delivery, worker.clock.currentTimeMillisUnsafe(), worker.handle, worker.progressTo)
   const { lease } = lane.subscription
   if (lease._tag === "Timed") run.heldUntil = asked + lease.millis
@@ -31,8 +38,9 @@ export const start = (worker: State, lane: Lane, delivery: Delivery, asked: numb
   const task = worker.tasks.get(delivery.envelope.task)
   run.resolved = task
   emit(worker, "Claimed", run)
-  // a stop that came while the claim was under way: it goes back as if it had never been claimed
-  if (worker.draining) return end(worker, lane, run, Exit.succeed(unstarted))
+  // a stop may have come while the claim was under way
+  const reason = worker.draining ? "the worker stops" : back
+  if (reason !== undefined) return end(worker, lane, run, Exit.succeed(unstarted(reason)))
   const fiber = Effect.runForkWith(contextOf(task?.context ?? worker.context, run, task?.task._tag))(
     worker.deliver(run),
     uninterruptible

@@ -9,6 +9,7 @@ import type { Settlement, Shape, Subscription } from "../../Backend.ts"
 import type { Gate } from "../../Gate.ts"
 import type { Job } from "../../Job.ts"
 import type { Outcome } from "../../Outcome.ts"
+import type { Ahead } from "./ahead.ts"
 import type { Delivered } from "./deliver.ts"
 import type { Event } from "./events.ts"
 import type { Settings } from "./options.ts"
@@ -38,6 +39,8 @@ export interface Lane {
   readonly live: Set<Run>
   /** from the claim to the confirmed settlement: what the heartbeat renews */
   readonly held: Set<Run>
+  /** claimed, not started yet */
+  readonly ahead: Ahead
   /** over, waiting for the next exchange */
   ended: Array<Ended>
   /** over, and the backend did not say what became of it: waiting to be settled again */
