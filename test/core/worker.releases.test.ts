@@ -3,11 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as MemoryBackend from "windlass/backends/MemoryBackend"
 import * as Job from "windlass/Job"
@@ -15,7 +15,6 @@ import * as Middleware from "windlass/Middleware"
 import * as Task from "windlass/Task"
 import * as TaskGroup from "windlass/TaskGroup"
 import * as Worker from "windlass/Worker"
-import { leanOf } from "../../src/internal/lean.ts"
 
 class Pool extends Context.Service<Pool, string>()("test/Pool") {}
 class Around extends Context.Service<Around, string>()("test/Around") {}
@@ -138,15 +137,55 @@ describe("what a release of a job sees", () => {
       ])
     }))
 
-  it("merging into it costs nothing, and all that it holds is found", () => {
-    const context = Context.make(Pool, "pool") as Context.Context<never>
-    const other = Context.make(Around, "around")
-    const lean = leanOf(context)
-    assert.strictEqual(Context.merge(lean, other), other)
-    assert.deepStrictEqual(Context.getOption(lean as Context.Context<Pool>, Pool), Option.some("pool"))
-    assert.deepStrictEqual(Context.getOption(Context.add(lean, Inner, "inner"), Pool as never), Option.some("pool"))
-    // the one that it was made from is untouched
-    assert.deepStrictEqual(Array.from(context.mapUnsafe.keys()), ["test/Pool"])
-    assert.isTrue(Exit.isSuccess(Effect.runSyncExit(Effect.provideContext(Pool, context as Context.Context<Pool>))))
-  })
+  it.effect("L8 a finalizer of another kind has the services of the chain for as long as it runs, however it asks", () =>
+    Effect.gen(function*() {
+      const asked = Effect.all([Effect.serviceOption(Inner), surroundings])
+      const inner = Context.make(Inner, "inner")
+      const often = Effect.forEach(Array.from({ length: 500 }), () => Clock.currentTimeMillis, { discard: true })
+      // more services than a context keeps apart before it is copied
+      const deep = (effect: Effect.Effect<void>): Effect.Effect<void> =>
+        Array.from({ length: 100 }, (_, i) => Context.Service<never, number>(`test/Deep${i}`))
+          .reduce((effect, key) => Effect.provideService(effect, key, 1), effect)
+      const seen = yield* drained((see) => ({
+        handler: Effect.gen(function*() {
+          yield* finalizer(see("a layer", asked).pipe(Effect.provide(Layer.succeed(Inner, "inner"))))
+          yield* finalizer(see("a context", asked).pipe(Effect.provideContext(inner)))
+          yield* finalizer(Effect.suspend(() => see("a context later", asked).pipe(Effect.provideContext(inner))))
+          yield* finalizer(
+            Effect.flatMap(
+              Effect.context(),
+              (context) => see("one that it kept", asked).pipe(Effect.setContext(Context.merge(inner, context)))
+            )
+          )
+          yield* finalizer(deep(see("much on top", asked)).pipe(Effect.provideService(Inner, "inner")))
+          yield* finalizer(Effect.andThen(often, see("after many look-ups", asked).pipe(Effect.provideContext(inner))))
+          const stream = Stream.ensuring(
+            Stream.make(1),
+            see("of a stream", asked).pipe(Effect.provide(Layer.succeed(Inner, "inner")))
+          )
+          yield* Effect.asVoid(Stream.toPull(stream))
+        })
+      }))
+      const all = [Option.some("inner"), expected]
+      assert.deepStrictEqual(seen, [
+        ["of a stream", all],
+        ["after many look-ups", all],
+        ["much on top", all],
+        ["one that it kept", all],
+        ["a context later", all],
+        ["a context", all],
+        ["a layer", all]
+      ])
+    }))
+
+  it.effect("a release runs in the very context of its acquire: nothing is copied", () =>
+    Effect.gen(function*() {
+      const same: Array<boolean> = []
+      const acquire = Effect.contextWith((acquired: Context.Context<never>) =>
+        Effect.acquireRelease(Effect.void, () =>
+          Effect.map(Effect.context(), (released) => void same.push(released === acquired)))
+      )
+      yield* drained(() => ({ before: acquire, handler: Effect.andThen(acquire, acquire) }))
+      assert.deepStrictEqual(same, [true, true, true])
+    }))
 })

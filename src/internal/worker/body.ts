@@ -8,54 +8,61 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import { TimedOut } from "../../Job.ts"
 import type { HandlerEntry } from "../task.ts"
-import { layered } from "./layer.ts"
+import { isMasked, layered } from "./layer.ts"
 import type { Run } from "./run.ts"
 
 /** @internal */
 export const body =
   (handler: HandlerEntry["run"], timeout: number | undefined) =>
   (parent: Fiber.Fiber<unknown, unknown>, payload: unknown, job: Run): Effect.Effect<unknown, unknown> => {
-    if (job.stopping !== undefined) {
-      job.cut = true
-      return Effect.interrupt
+    const start = (wait: typeof Effect.interruptible): Effect.Effect<unknown, unknown> => {
+      if (job.stopping !== undefined) {
+        job.cut = true
+        return Effect.interrupt
+      }
+      // a fork is the handler's: fresh for every run of the body
+      job.forks = undefined
+      job.inBody = true
+      // forks are joined before the scope closes: they may use what the handler acquired
+      const inner = layered(job, () => joinForks(job, handler(payload)), () => {
+        job.inBody = false
+        return job.forks?.interrupt()
+      })
+      const fiber = Effect.runForkWith(parent.context)(inner as Effect.Effect<unknown, unknown>)
+      const done = fiber.pollUnsafe()
+      if (done !== undefined) { // it ran synchronously: nothing to interrupt
+        if (job.stopping !== undefined && Exit.hasInterrupts(done)) job.cut = true
+        return done
+      }
+      job.body = fiber
+      if (job.stopping !== undefined) fiber.interruptUnsafe() // asked for within its first synchronous stretch
+      const limit = timeout === undefined ? undefined : startLimit(parent.context, job, fiber, timeout)
+      const over = (exit: Exit.Exit<unknown, unknown>): undefined => {
+        job.body = undefined
+        // a time-out is of this run of the body alone: the next one within the attempt may have its own
+        if (job.stopping === "timeout") job.stopping = undefined
+        if (job.stopping !== undefined && limit?.fired !== true && Exit.hasInterrupts(exit)) job.cut = true
+        job.interrupted = Exit.hasInterrupts(exit)
+      }
+      const joined = Effect.onExitPrimitive(wait(Fiber.join(fiber)), () => {
+        limit?.timer.interruptUnsafe()
+        const exit = fiber.pollUnsafe()
+        if (exit !== undefined) return over(exit)
+        // a timeout or race outside of it cut the join
+        return Effect.andThen(Fiber.interrupt(fiber), Effect.sync(() => over(fiber.pollUnsafe()!)))
+      })
+      return limit === undefined ?
+        joined :
+        Effect.catchCause(joined, (cause) =>
+          limit.fired && Cause.hasInterrupts(cause)
+            ? Effect.fail(new TimedOut({ task: job.task, limit: "timeout", millis: limit.millis }))
+            : Effect.failCause(cause))
     }
-    // a fork is the handler's: fresh for every run of the body
-    job.forks = undefined
-    job.inBody = true
-    // forks are joined before the scope closes: they may use what the handler acquired
-    const inner = layered(job, () => joinForks(job, handler(payload)), () => {
-      job.inBody = false
-      return job.forks?.interrupt()
-    })
-    const fiber = Effect.runForkWith(parent.context)(inner as Effect.Effect<unknown, unknown>)
-    const done = fiber.pollUnsafe()
-    if (done !== undefined) { // it ran synchronously: nothing to interrupt
-      if (job.stopping !== undefined && Exit.hasInterrupts(done)) job.cut = true
-      return done
-    }
-    job.body = fiber
-    if (job.stopping !== undefined) fiber.interruptUnsafe() // asked for within its first synchronous stretch
-    const limit = timeout === undefined ? undefined : startLimit(parent.context, job, fiber, timeout)
-    const over = (exit: Exit.Exit<unknown, unknown>): undefined => {
-      job.body = undefined
-      // a time-out is of this run of the body alone: the next one within the attempt may have its own
-      if (job.stopping === "timeout") job.stopping = undefined
-      if (job.stopping !== undefined && limit?.fired !== true && Exit.hasInterrupts(exit)) job.cut = true
-      job.interrupted = Exit.hasInterrupts(exit)
-    }
-    const joined = Effect.onExitPrimitive(Fiber.join(fiber), () => {
-      limit?.timer.interruptUnsafe()
-      const exit = fiber.pollUnsafe()
-      if (exit !== undefined) return over(exit)
-      // a timeout or race outside of it cut the join
-      return Effect.andThen(Fiber.interrupt(fiber), Effect.sync(() => over(fiber.pollUnsafe()!)))
-    })
-    return limit === undefined ? joined : Effect.catchCause(joined, (cause) =>
-      limit.fired && Cause.hasInterrupts(cause)
-        ? Effect.fail(new TimedOut({ task: job.task, limit: "timeout", millis: limit.millis }))
-        : Effect.failCause(cause))
+    // between its start and the wait for it nothing may come
+    return isMasked(parent) ? start(identity) : Effect.uninterruptibleMask(start)
   }
 
 interface Limit {

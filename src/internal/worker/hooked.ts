@@ -8,12 +8,14 @@ import * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
 import { finalize } from "../finalize.ts"
 import type { Hooks } from "../middleware/written.ts"
-import { type Enter, entered, layer } from "./layer.ts"
+import { type Enter, entered, isMasked, layer } from "./layer.ts"
 
 /** @internal */
 export const hooked = ({ after, before, provides }: Hooks, inner: Enter): Enter => (fiber, input, job) =>
-  layer(fiber, job, (own) => {
+  layer(fiber, job, () => {
     const inside = (value: unknown, restore: typeof Effect.interruptible) => {
+      // what `before` left there for the time of the layer, as log annotations of its scope, is in it
+      const own = fiber.context
       // the layer's end puts the context of the outside back
       if (provides !== undefined) fiber.setContext(Context.add(own, provides, value))
       // nothing to restore where the chain is masked already, as it is but under a race or a time-out of a middleware
@@ -25,9 +27,11 @@ export const hooked = ({ after, before, provides }: Hooks, inner: Enter): Enter 
       })
     }
     if (before === undefined) return inside(undefined, identity)
+    // masked as a whole, so that nothing can come between the end of `before` and the registration of `after`
+    if (!isMasked(fiber)) {
+      return Effect.uninterruptibleMask((restore) => Effect.flatMap(before(job), (value) => inside(value, restore)))
+    }
     const begun = before(job)
-    // it is over already: nothing can come between it and the registration of `after`
     if (Exit.isExit(begun)) return Exit.isSuccess(begun) ? inside(begun.value, identity) : begun
-    // masked as a whole, for the same reason
-    return Effect.uninterruptibleMask((restore) => Effect.flatMap(begun, (value) => inside(value, restore)))
+    return Effect.flatMap(begun, (value) => inside(value, identity))
   })

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { restore } from "../finalize.ts"
-import { leanOf } from "../lean.ts"
+import { close } from "../lean.ts"
 import type { Run } from "./run.ts"
 
 /**
@@ -44,21 +44,29 @@ export const layer = (
   const own = Context.add(outer, Scope.Scope, scope)
   fiber.setContext(own)
   let before: Cause.Cause<unknown> | undefined
+  // an interruption that comes while a fiber takes a step throws away what the step returns: where one can come, whatever
+  // `self` does at once is done when the end of the layer is registered
+  const run = isMasked(fiber) ? begin(self, own) : Effect.suspend(() => self(own))
   return Effect.catchCause(
-    Effect.onExitPrimitive(begin(self, own), (exit) => {
+    Effect.onExitPrimitive(run, (exit) => {
       fiber.setContext(outer)
       if (exit._tag === "Failure") job.failure = exit.cause.reasons.find(Cause.isFailReason) ?? job.failure
       job.ended(exit)
       const end = onEnd?.()
-      const releases = Scope.closeUnsafe(scope, exit)
-      if (end === undefined && releases === undefined) return undefined
-      if (exit._tag === "Failure") before = exit.cause
-      if (releases === undefined) return Effect.asVoid(end!)
-      return end === undefined ? closing(releases) : Effect.andThen(end, closing(releases))
+      const releases = end === undefined
+        ? close(fiber, scope, exit)
+        // what still runs may use the scope, and add to it, until it has ended
+        : Effect.andThen(end, Effect.suspend(() => close(fiber, scope, exit) ?? Effect.void))
+      if (releases !== undefined && exit._tag === "Failure") before = exit.cause
+      return releases
     }),
     (cause) => Effect.failCause(before === undefined ? cause : restore(cause, before))
   )
 }
+
+/** Whether no interruption can come between the steps of a fiber, as in the chain but under a race or a time-out. @internal */
+export const isMasked = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  (fiber as { readonly interruptible?: boolean }).interruptible === false
 
 /** A layer as a value. @internal */
 export const layered = <A, E, R>(
@@ -78,13 +86,3 @@ const begin = (
     return Effect.die(defect)
   }
 }
-
-const closing = (releases: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
-    const outer = fiber.context
-    fiber.setContext(leanOf(outer))
-    return Effect.onExitPrimitive(releases, () => {
-      fiber.setContext(outer)
-      return undefined
-    })
-  })
