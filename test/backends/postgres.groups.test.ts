@@ -303,6 +303,148 @@ onPostgres("groups with limits", () => {
       yield* Effect.addFinalizer(() => Effect.orDie(run("ROLLBACK")))
     })
 
+  /** who inserts such a row there stops, until the scope ends */
+  const stopped = (schema: string, table: string, when: string) =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      yield* sql.unsafe(`CREATE FUNCTION ${schema}.stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM pg_advisory_xact_lock_shared(hashtext('${schema}')); RETURN NEW;
+      END $$`)
+      yield* sql.unsafe(`CREATE TRIGGER stop BEFORE INSERT ON ${schema}.${table}
+        FOR EACH ROW WHEN (${when}) EXECUTE FUNCTION ${schema}.stop()`)
+      yield* locked(`SELECT pg_advisory_xact_lock(hashtext('${schema}'))`)
+    })
+
+  /** until a call of that function waits for a lock */
+  const waits = (schema: string, name: string) =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      for (;;) {
+        const rows = yield* sql`SELECT FROM pg_stat_activity
+          WHERE wait_event_type = 'Lock' AND position(${schema} IN query) > 0 AND position(${name} IN query) > 0`
+        if (rows.length > 0) return
+      }
+    })
+
+  it.live("a member that is cancelled while a claim moves it, for it is due: neither waits for the other", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const one = yield* Backend
+      const cancel = yield* Capability.Cancel
+      const subscription = yield* one.subscribe("q", { worker: "w" })
+      // nobody has looked at the group, and the member is due at once
+      yield* one.publish("q", [item("a", { group: "g", due: { _tag: "After", millis: 1 } })])
+      const [claim, request] = yield* Effect.scoped(Effect.gen(function*() {
+        yield* stopped(schema, "nudge", "NEW.lim IS NULL")
+        const claim = yield* Effect.forkDetach(subscription.take(10), { startImmediately: true })
+        yield* waits(schema, "exchange")
+        const request = yield* Effect.forkDetach(cancel.request("a"), { startImmediately: true })
+        yield* waits(schema, "cancel")
+        // the claim is to come to the group's lane without a wait for who waits for the claim
+        yield* sql.withTransaction(Effect.andThen(
+          sql`SET LOCAL lock_timeout = '100ms'`,
+          sql`INSERT INTO ${sql(schema)}.lane (queue, grp, lim) SELECT num, 'g', 0 FROM ${sql(schema)}.queue`
+        ))
+        return [claim, request] as const
+      }))
+      const taken = ids(yield* Fiber.join(claim))
+      assert.deepStrictEqual(
+        [yield* Fiber.join(request), taken],
+        taken.length > 0 ? ["Requested", ["a"]] : ["Cancelled", []]
+      )
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema, notify: false })))
+  })
+
+  it.live("a member that ran and was retried while its cancel was under way leaves nothing behind", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const one = yield* Backend
+      const cancel = yield* Capability.Cancel
+      const { counts } = yield* Capability.Inspect
+      const subscription = yield* one.subscribe("q", { worker: "w" })
+      yield* one.publish("q", [item("a", { group: "g" })])
+      const request = yield* Effect.scoped(Effect.gen(function*() {
+        yield* stopped(schema, "lane", "NEW.lim = 0")
+        const request = yield* Effect.forkDetach(cancel.request("a"), { startImmediately: true })
+        yield* waits(schema, "cancel")
+        const [a] = yield* subscription.take(1)
+        yield* subscription.settle([[a!.receipt, retried(60_000)]])
+        return request
+      }))
+      assert.strictEqual(yield* Fiber.join(request), "Cancelled")
+      assert.deepStrictEqual(yield* counts("q"), { ready: 0, scheduled: 0, active: 0, dead: 0 })
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema, notify: false })))
+  })
+
+  it.live("a cancel that comes too late does not bring back a group that is forgotten", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const one = yield* Backend
+      const cancel = yield* Capability.Cancel
+      const subscription = yield* one.subscribe("q", { worker: "w" })
+      yield* one.publish("q", [item("a", { group: "g" })])
+      const request = yield* Effect.scoped(Effect.gen(function*() {
+        yield* stopped(schema, "lane", "NEW.lim = 0")
+        const request = yield* Effect.forkDetach(cancel.request("a"), { startImmediately: true })
+        yield* waits(schema, "cancel")
+        const [a] = yield* subscription.take(1)
+        yield* subscription.exchange([[a!.receipt, succeeded]], 1)
+        return request
+      }))
+      assert.strictEqual(yield* Fiber.join(request), "NotFound")
+      assert.deepStrictEqual(yield* sql`SELECT * FROM ${sql(schema)}.lane`, [])
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema, notify: false })))
+  })
+
+  it.live("a cancel in a group that nobody has looked at says nothing about its limit", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const one = yield* Backend
+      const cancel = yield* Capability.Cancel
+      const transactional = yield* Capability.Transactional
+      const subscription = yield* one.subscribe("q", { worker: "w" })
+      const to = { group: "g" }
+      yield* (yield* Capability.Reroute).prepare("q", to)
+      yield* one.publish("q", [item("last", { group: "g", groupLimit: 5 })])
+      const [last] = yield* subscription.take(1)
+      yield* one.publish("q", ["a", "b", "c"].map((id) => item(id, { group: "h", groupLimit: 3 })))
+      const moving = yield* subscription.take(3)
+      yield* sql.withTransaction(Effect.gen(function*() {
+        // they see that somebody is in the group
+        for (const { receipt } of moving) {
+          assert.strictEqual(yield* transactional.settle(receipt, retried(0, to)), "Settled")
+        }
+        yield* subscription.settle([[last!.receipt, succeeded]])
+        // who looks now sees nobody, and forgets the group
+        assert.deepStrictEqual(yield* subscription.take(10), [])
+      }))
+      assert.strictEqual(yield* cancel.request("a"), "Cancelled")
+      assert.deepStrictEqual(ids(yield* subscription.take(10)), ["b", "c"])
+    }).pipe(Effect.scoped, Effect.provide(backend())))
+
+  it.live("a turn at a priority that is new when the claim is under way is found by that claim, before those behind it", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const one = yield* Backend
+      const subscription = yield* one.subscribe("q", { worker: "w" })
+      yield* one.publish("q", [item("later", { group: "h", due: { _tag: "After", millis: 1 } })])
+      const claim = yield* Effect.scoped(Effect.gen(function*() {
+        // a claim stops where it moves what is due, before its look at the groups
+        yield* stopped(schema, "nudge", "NEW.lim IS NULL")
+        const claim = yield* Effect.forkDetach(subscription.take(1), { startImmediately: true })
+        yield* waits(schema, "exchange")
+        yield* one.publish("q", [
+          item("last", { group: "g", groupLimit: 2 }),
+          item("first", { group: "g", groupLimit: 2, priority: 5 })
+        ])
+        return claim
+      }))
+      assert.deepStrictEqual(ids(yield* Fiber.join(claim)), ["first"])
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema, notify: false })))
+  })
+
   it.live("a turn that could not be taken back when the limit was lowered starts nobody above it, and is gone then", () => {
     const schema = freshSchema()
     return Effect.gen(function*() {

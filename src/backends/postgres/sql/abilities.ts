@@ -9,7 +9,7 @@ export const abilities: ReadonlyArray<string> = [
   // a job may move while it is looked for: then it is looked for again
   `CREATE FUNCTION {cancel}(p_id text, p_failures int8, p_successes int8) RETURNS text ${entry}
   #variable_conflict use_column
-  DECLARE v_now int8 := {now}(); v_j {job}; v_state text; v_expires int8; v_gone bool;
+  DECLARE v_now int8 := {now}(); v_j {job}; v_state text; v_expires int8; v_made bool; v_gone bool;
   BEGIN
     FOR attempt IN 1..20 LOOP
       SELECT * INTO v_j FROM {job} WHERE id = p_id;
@@ -22,15 +22,26 @@ export const abilities: ReadonlyArray<string> = [
         RETURN 'Requested';
       END IF;
       IF v_j.grp IS NOT NULL THEN
+        -- a claim that moves it when it is due looks at the lane after that: in the same order, so that neither waits for
+        -- the other
+        IF v_j.due IS NOT NULL THEN
+          PERFORM FROM {scheduled} WHERE queue = v_j.queue AND due = v_j.due AND num = v_j.num FOR UPDATE;
+        END IF;
         -- whoever starts a member holds the lane first, so this waits for no row that a claim has
         INSERT INTO {lane} (queue, grp, lim) VALUES (v_j.queue, v_j.grp, 0) ON CONFLICT (queue, grp) DO NOTHING;
+        v_made := FOUND;
         PERFORM FROM {lane} WHERE queue = v_j.queue AND grp = v_j.grp FOR UPDATE;
+        CONTINUE WHEN NOT FOUND;
         DELETE FROM {waiting} WHERE queue = v_j.queue AND grp = v_j.grp AND rank = v_j.rank
           AND pos = coalesce(v_j.pos, v_j.num) AND num = v_j.num;
         v_gone := FOUND;
         IF v_gone THEN
-          -- its turn, if it had one, is the group's
+          -- it may have run and have gone back to its place since it was read; its turn, if it had one, is the group's
+          SELECT due, spent INTO v_j.due, v_j.spent FROM {job} WHERE num = v_j.num;
           DELETE FROM {scheduled} WHERE queue = v_j.queue AND due = v_j.due AND num = v_j.num;
+        ELSIF v_made THEN
+          -- nobody would look at it
+          DELETE FROM {lane} WHERE queue = v_j.queue AND grp = v_j.grp;
         END IF;
       ELSIF v_j.due IS NOT NULL THEN
         DELETE FROM {scheduled} WHERE queue = v_j.queue AND due = v_j.due AND num = v_j.num;
