@@ -120,7 +120,9 @@ const cellsOf = (engine: Engine, measure: Measure, at: At): ReadonlyArray<Cells>
     if (measure === "process" && at !== "best" && (entrant.kind === "raw" || entrant.best === 2)) return []
     if (at === "best" && entrant.best === undefined) return []
     // once without middlewares is enough
-    if (entrant.name === "Windlass, bare" && at !== 50 && at !== "best") return []
+    if (
+      (entrant.name === "Windlass, bare" || entrant.name === "Windlass, never ahead") && at !== 50 && at !== "best"
+    ) return []
     const concurrency = measure === "scale" ? 50 : measure === "bulk" ? 1 : typeof at === "number" ? at : entrant.best!
     const jobs = measure === "latency" ? all : Math.ceil(all * (measure === "backlog" && short ? 0.1 : factor))
     return [{ entrant, measure, at, jobs, concurrency, founds: [], failed: undefined }]

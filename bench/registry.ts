@@ -43,6 +43,16 @@ const windlass = (engine: Engine, jobs: Jobs, bare: Jobs): ReadonlyArray<Entrant
   { engine, name: "Windlass, bare", kind: "windlass", module: "windlass.ts", jobs: bare, best: 200 }
 ]
 
+/** what claiming ahead brings; at the same places as the bare one */
+const careful = (engine: Engine, jobs: Jobs): Entrant => ({
+  engine,
+  name: "Windlass, never ahead",
+  kind: "windlass",
+  module: "windlass.ts",
+  jobs,
+  best: 200
+})
+
 const peer = (engine: Engine, name: string, module: string, jobs: Jobs, best?: number): Entrant => ({
   engine,
   name,
@@ -104,6 +114,7 @@ export const entrants: ReadonlyArray<Entrant> = [
     module: "windlass.ts",
     jobs: { process: { one: 2, many: 3 } }
   },
+  careful("postgres", { process: { many: 50 } }),
   raw("postgres", "raw statements", { process: { many: 60 }, enqueue: { one: 2 }, bulk: 100 }),
   peer("postgres", "graphile-worker, batched", "peers/graphile.ts", {
     process: { one: 20, many: 25 },
@@ -150,6 +161,7 @@ export const entrants: ReadonlyArray<Entrant> = [
     through: 30,
     scale: 80
   }, { process: { many: 70 } }),
+  careful("redis", { process: { many: 70 } }),
   raw("redis", "raw script", { process: { many: 150 }, enqueue: { one: 8 }, bulk: 200 }),
   peer("redis", "BullMQ", "peers/bullmq.ts", {
     process: { one: 3, many: 15 },

@@ -45,7 +45,7 @@ const WithConnectionLive = Layer.succeed(
   })
 )
 
-type Kind = "three" | "bare" | "single"
+type Kind = "three" | "bare" | "single" | "careful"
 
 const backends: Record<Engine, (place: Place, kind: Kind) => Layer.Layer<Backend, unknown>> = {
   memory: () => MemoryBackend.layer,
@@ -81,6 +81,7 @@ const queueOf = async (place: Place, engine: Engine, kind: Kind): Promise<Queue>
         )
         : Worker.layer(TaskGroup.make(Three), {
           concurrency,
+          claimAhead: kind !== "careful",
           middleware: [Timing.observer({ onTiming: () => undefined })]
         }).pipe(
           Layer.provide(
@@ -98,13 +99,18 @@ const queueOf = async (place: Place, engine: Engine, kind: Kind): Promise<Queue>
 const names: Record<Kind, string> = {
   three: "Windlass, three middlewares",
   bare: "Windlass, bare",
-  single: "Windlass, a job per round trip"
+  single: "Windlass, a job per round trip",
+  careful: "Windlass, never ahead"
 }
 
 const ours = (engine: Engine, kind: Kind): Contender => ({
   name: names[kind],
   engine,
-  settings: kind === "single" ? "limits: takeBatch 1, settleBatch 1; three middlewares" : "defaults",
+  settings: kind === "single"
+    ? "limits: takeBatch 1, settleBatch 1; three middlewares"
+    : kind === "careful"
+    ? "claimAhead false; three middlewares"
+    : "defaults",
   open: (place) => queueOf(place, engine, kind)
 })
 
@@ -113,5 +119,7 @@ export const contenders: ReadonlyArray<Contender> = [
     ours(engine, "three"),
     ours(engine, "bare")
   ]),
-  ours("postgres", "single")
+  ours("postgres", "single"),
+  ours("postgres", "careful"),
+  ours("redis", "careful")
 ]

@@ -63,6 +63,12 @@ export interface Settings {
   /** a call to the backend without an answer for so long counts as lost on the way; 20 seconds unless set */
   readonly callTimeout?: Duration.Input | undefined
   /**
+   * whether the next jobs are claimed while a batch runs that ends at once, where the engine is reached over a network; true
+   * unless set. Only after batches that did so, one batch at most, for some 50 milliseconds, and never behind a gate: a
+   * worker that dies then leaves up to twice its concurrency to be found when the leases end
+   */
+  readonly claimAhead?: boolean | undefined
+  /**
    * `drain`: ends when its queues have nothing left that is due. `forever` unless set
    */
   readonly mode?: "forever" | "drain" | undefined

@@ -112,6 +112,16 @@ describe("claiming ahead", () => {
       assert.deepStrictEqual(new Set(ahead), new Set([0]))
     })))
 
+  it.effect("nor does a worker that is told not to", () =>
+    provided(Effect.gen(function*() {
+      const seen: Array<Seen> = []
+      yield* A.enqueueMany(many(40))
+      const report = yield* drain(seen, true, () => Effect.void, { claimAhead: false })
+      assert.strictEqual(report.succeeded, 40)
+      const ahead = waiting(seen, [...Array.from({ length: 10 }, () => 4), 0, 0])
+      assert.deepStrictEqual(new Set(ahead), new Set([0]))
+    })))
+
   it.effect("jobs that take time are never claimed before there is a slot for them", () =>
     provided(Effect.gen(function*() {
       const seen: Array<Seen> = []

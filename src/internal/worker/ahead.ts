@@ -27,8 +27,8 @@ export const none = (): Ahead => ({ deliveries: [], asked: 0, quick: 0, needed: 
 const longest = 50
 
 /** Whether what was just claimed is to wait until the next claim is on its way. @internal */
-export const goesAhead = ({ ahead, gates }: Lane, room: number): boolean =>
-  ahead.deliveries.length === room && ahead.quick >= ahead.needed && gates.length === 0
+export const goesAhead = ({ settings }: State, { ahead, gates }: Lane, room: number): boolean =>
+  settings.claimAhead && ahead.deliveries.length === room && ahead.quick >= ahead.needed && gates.length === 0
 
 /**
  * Starts what was claimed; false when there is nothing. What was claimed ahead and finds no slot, because jobs of the batch

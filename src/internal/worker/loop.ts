@@ -37,7 +37,7 @@ export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
       lane.ahead.asked = asked
       if (claimed.length < room) freed(worker)
       yield* giveBack(lane, room - claimed.length)
-      if (claimed.length > 0 && !isNear && goesAhead(lane, room)) continue
+      if (claimed.length > 0 && !isNear && goesAhead(worker, lane, room)) continue
       startClaimed(worker, lane, waited)
       if (claimed.length > 0 || room === 0 || lane.ended.length > 0) yield* Effect.yieldNow
       else yield* idle(worker, lane, room, quietAt)

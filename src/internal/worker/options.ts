@@ -18,6 +18,7 @@ export interface Settings {
   readonly pollInterval: number
   readonly callTimeout: number
   readonly observerLimit: number
+  readonly claimAhead: boolean
   readonly logJobs: boolean
 }
 
@@ -61,6 +62,7 @@ export const settingsOf = (group: TaskGroup.TaskGroup<string>, options: Options,
     pollInterval: millis(options.pollInterval, 0),
     callTimeout: millis(options.callTimeout, 20_000),
     observerLimit: 1_000,
+    claimAhead: options.claimAhead ?? true,
     logJobs: options.logJobs ?? true
   }
 }
