@@ -74,13 +74,13 @@ const raw = (engine: Engine, name: string, jobs: Jobs): Entrant => ({
 
 export const entrants: ReadonlyArray<Entrant> = [
   ...windlass("memory", {
-    process: { one: 60, many: 120 },
+    process: { one: 60, many: 200 },
     enqueue: { one: 40, many: 40 },
     bulk: 100,
     through: 40
-  }, { process: { many: 120 } }),
+  }, { process: { many: 200 } }),
   peer("memory", "Effect PersistedQueue", "effect.ts", {
-    process: { one: 40, many: 60 },
+    process: { one: 40, many: 120 },
     enqueue: { one: 40, many: 40 },
     through: 40
   }),
