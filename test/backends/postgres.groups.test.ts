@@ -445,6 +445,40 @@ onPostgres("groups with limits", () => {
     }).pipe(Effect.scoped, Effect.provide(backend({ schema, notify: false })))
   })
 
+  it.live("who ends when nothing is left is not told so by a claim that saw only some of the groups (PROC-40)", () =>
+    Effect.gen(function*() {
+      const one = yield* Backend
+      const subscription = yield* one.subscribe("q", { worker: "w", thorough: true })
+      const due = { _tag: "After", millis: 3_600_000 } as const
+      yield* one.publish("q", Array.from({ length: 1_100 }, (_, n) => item(`${n}`, { group: `h${n}`, due })))
+      yield* one.publish("q", [item("a", { group: "g" })])
+      assert.deepStrictEqual(ids(yield* subscription.take(10)), ["a"])
+      assert.deepStrictEqual(ids(yield* subscription.take(10)), [])
+    }).pipe(Effect.scoped, Effect.provide(backend())))
+
+  it.live("who ends when nothing is left is not told so while somebody else looks at a group (PROC-40)", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const one = yield* Backend
+      const { counts } = yield* Capability.Inspect
+      const subscription = yield* one.subscribe("q", { worker: "w", thorough: true })
+      yield* one.publish("q", [item("a", { group: "g" })])
+      yield* counts("q")
+      const claim = yield* Effect.scoped(Effect.gen(function*() {
+        yield* locked(`SELECT FROM ${schema}.lane FOR UPDATE`)
+        const claim = yield* Effect.forkDetach(subscription.take(10), { startImmediately: true })
+        // it has looked once at least
+        for (;;) {
+          const calls = yield* sql`SELECT FROM pg_stat_activity
+            WHERE state = 'idle' AND position(${schema} IN query) > 0 AND position('exchange' IN query) > 0`
+          if (calls.length > 0) return claim
+        }
+      }))
+      assert.deepStrictEqual(ids(yield* Fiber.join(claim)), ["a"])
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema })))
+  })
+
   it.live("a turn that could not be taken back when the limit was lowered starts nobody above it, and is gone then", () => {
     const schema = freshSchema()
     return Effect.gen(function*() {

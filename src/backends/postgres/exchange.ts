@@ -43,6 +43,8 @@ export interface Answer {
   readonly due: number | undefined
   /** some were left to another claim that is under way */
   readonly more: boolean
+  /** some groups were not looked at: the next claim looks at those */
+  readonly unseen: boolean
 }
 
 export const noClaim: Claim = { max: 0, floors: new Map(), sweep: 0 }
@@ -54,6 +56,7 @@ interface Control {
   readonly answers: Readonly<Record<string, Settled>> | null
   readonly due: number | null
   readonly more: boolean
+  readonly unseen: boolean
 }
 
 interface Rare {
@@ -200,7 +203,14 @@ const toAnswer = (batch: Batch, rows: ReadonlyArray<Row>, by: Claimant, retentio
       deliveries.push(toDelivery(row, by, retention.successes > 0))
     }
   }
-  return { settled: batch.settled, deliveries, last, due: control?.due ?? undefined, more: control?.more ?? false }
+  return {
+    settled: batch.settled,
+    deliveries,
+    last,
+    due: control?.due ?? undefined,
+    more: control?.more ?? false,
+    unseen: control?.unseen ?? false
+  }
 }
 
 const toDelivery = (row: Row, by: Claimant, keepsSuccesses: boolean): Delivery => {

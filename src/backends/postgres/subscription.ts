@@ -21,6 +21,9 @@ import { topicOf } from "./wake.ts"
 const dueEvery = 5
 const lostEvery = { fraction: 20, longest: 1_000 }
 
+/** milliseconds that one who ends when nothing is left looks again for what another transaction holds, if it holds it so long */
+const patience = 1_000
+
 const none: ReadonlySet<string> = new Set()
 const nowhere: ReadonlyMap<number, number> = new Map()
 
@@ -85,20 +88,26 @@ export const make = Effect.fnUntraced(
       )
 
     const call = (operation: string, items: Items, asked: number): Effect.Effect<Answer, BackendError> =>
-      thorough ? Effect.flatMap(once(operation, items, asked), (answer) => lookAgain(answer, asked)) : once(
-        operation,
-        items,
-        asked
-      )
+      thorough
+        ? Effect.flatMap(once(operation, items, asked), (answer) =>
+          lookAgain(answer, asked, performance.now() + patience))
+        : once(operation, items, asked)
 
-    /** who ends when nothing is left is told so by a claim that looked everywhere */
-    const lookAgain = (answer: Answer, asked: number): Effect.Effect<Answer, BackendError> =>
-      asked < 1 || answer.deliveries.length > 0 || !looking.floors.leftOut
-        ? Effect.succeed(answer)
-        : Effect.suspend(() => {
-          looking.floors.everywhereNext()
-          return Effect.map(once("take", [], asked), (again) => ({ ...again, settled: answer.settled }))
-        })
+    /** who ends when nothing is left is told so by a claim that looked everywhere and left nothing to another one */
+    const lookAgain = (answer: Answer, asked: number, until: number): Effect.Effect<Answer, BackendError> => {
+      if (asked < 1 || answer.deliveries.length > 0) return Effect.succeed(answer)
+      const again = Effect.suspend(() =>
+        Effect.flatMap(once("take", [], asked), (next) => lookAgain({ ...next, settled: answer.settled }, asked, until))
+      )
+      if (looking.floors.leftOut) {
+        looking.floors.everywhereNext()
+        return again
+      }
+      if (answer.unseen) return again
+      return answer.more && performance.now() < until
+        ? Effect.andThen(Effect.sleep(dueEvery), again)
+        : Effect.succeed(answer)
+    }
 
     const once = (operation: string, items: Items, asked: number): Effect.Effect<Answer, BackendError> =>
       Effect.suspend(() => {

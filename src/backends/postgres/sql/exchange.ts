@@ -145,7 +145,8 @@ export const exchange: ReadonlyArray<string> = [
     END IF;
     IF v_lost IS NOT NULL OR v_answers IS NOT NULL OR v_due IS NOT NULL OR v_more THEN
       o_num := -1;
-      o_rare := json_build_object('lost', v_lost, 'answers', v_answers, 'due', v_due - v_now, 'more', v_more)::text;
+      o_rare := json_build_object('lost', v_lost, 'answers', v_answers, 'due', v_due - v_now, 'more', v_more,
+        'unseen', v_last IS NOT NULL)::text;
       RETURN NEXT;
     END IF;
   END $f$`
