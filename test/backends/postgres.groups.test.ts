@@ -445,6 +445,30 @@ onPostgres("groups with limits", () => {
     }).pipe(Effect.scoped, Effect.provide(backend({ schema, notify: false })))
   })
 
+  it.live("members of many groups that one claim starts are handed out in the order of each group", () =>
+    Effect.gen(function*() {
+      const one = yield* Backend
+      const { counts } = yield* Capability.Inspect
+      const subscription = yield* one.subscribe("q", { worker: "w" })
+      const groups = Array.from({ length: 10 }, (_, n) => `g${n}`)
+      const names = [2, 1, 0].flatMap((priority) => [0, 1, 2].map((n) => ({ priority, name: `${priority}.${n}` })))
+      yield* one.publish(
+        "q",
+        groups.flatMap((group) =>
+          names.map(({ name, priority }) => item(`${group}.${name}`, { group, groupLimit: 9, priority }))
+        )
+      )
+      // turns are given, and nobody has claimed them
+      yield* counts("q")
+      const taken = yield* subscription.take(90)
+      for (const group of groups) {
+        assert.deepStrictEqual(
+          ids(taken.filter((delivery) => delivery.group === group)),
+          names.map(({ name }) => `${group}.${name}`)
+        )
+      }
+    }).pipe(Effect.scoped, Effect.provide(backend())))
+
   it.live("who ends when nothing is left is not told so by a claim that saw only some of the groups (PROC-40)", () =>
     Effect.gen(function*() {
       const one = yield* Backend

@@ -92,7 +92,9 @@ export const exchange: ReadonlyArray<string> = [
           FOR r IN
             SELECT grp, array_agg(ctid) AS ctids, array_agg(num) AS nums, array_agg(rank) AS ranks, bool_or(special) AS keys
             FROM (SELECT ctid, grp, num, rank, special FROM {ready}
-              WHERE ctid = ANY (v_ctids) AND (grp IS NOT NULL OR special) ORDER BY rank, pos) x
+              WHERE ctid = ANY (v_ctids) AND (grp IS NOT NULL OR special)
+              -- by group first: to sort them by it once more would not keep the rest of the order
+              ORDER BY grp, rank, pos) x
             GROUP BY grp
           LOOP
             v_keyed := v_keyed OR r.keys;
