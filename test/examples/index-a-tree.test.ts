@@ -219,7 +219,7 @@ describe("npm start, with a job that takes its process down", () => {
       await child.says("mark walked")
       await kill(child)
       // as if it had been running whenever one of many processes died
-      ask(db.queue, "UPDATE job SET unsettled = 99 WHERE payload ->> 'path' = ?", Path.join(root, "7.md"))
+      ask(db.queue, "UPDATE job SET unsettled = 99, events = 99 WHERE payload ->> 'path' = ?", Path.join(root, "7.md"))
       assert.include(await run(root, db), "poison: 1 in the index")
       const poisoned = new Map(expected(root)).set(Path.join(root, "7.md"), { sha256: null, bytes: 1, error: "poison" })
       assertComplete(root, db, poisoned)

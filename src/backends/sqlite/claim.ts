@@ -5,50 +5,18 @@
  * @since 0.1.0
  */
 import type { StatementSync } from "node:sqlite"
-import type { Delivery, Envelope, Origin } from "../../Backend.ts"
+import type { Delivery } from "../../Backend.ts"
 import type { Connection, Records, Rows } from "./connection.ts"
+import { columns, type ReadyRow, type Special, specials, toDelivery } from "./delivery.ts"
 import type { Groups, Spot } from "./groups.ts"
 import type { History } from "./history.ts"
-import type { Keys, Until } from "./keys.ts"
+import type { Keys } from "./keys.ts"
 import type { Place } from "./place.ts"
 import type { Sequence } from "./sequence.ts"
-
-/** the backend's part of a receipt */
-export interface Fence {
-  readonly num: number
-  readonly token: number
-  /** nothing but the job itself goes when it succeeds: no key, no group, no result, no history */
-  readonly plain: boolean
-}
 
 /** moved at a time, so that no claim takes long after a long silence */
 const promoted = 1_000
 const reclaimed = 100
-
-type ReadyRow = readonly [
-  rank: number,
-  pos: number,
-  num: number,
-  id: string,
-  task: string,
-  version: number,
-  headers: string | null,
-  origin: Origin,
-  enqueued: number,
-  spent: number,
-  plain: number,
-  payload: string,
-  unsettled: number,
-  lostWorker: string | null,
-  lostClaimed: number | null,
-  firstFailed: number | null,
-  scheduledFor: number | null,
-  abort: number,
-  group: string | null,
-  key: string | null,
-  until: Until | null,
-  keep: number | null
-]
 
 interface ExpiredRow extends Spot {
   readonly worker: string
@@ -77,6 +45,7 @@ export class Claim {
   private readonly keepsSuccesses: boolean
   private readonly look: Rows<readonly [paused: number, ready: number, due: number | null, lease: number | null]>
   private readonly best: Rows<ReadyRow>
+  private readonly special: Records<Special>
   private readonly activate: StatementSync
   private readonly dropReady: StatementSync
   private readonly expired: Records<ExpiredRow>
@@ -110,12 +79,11 @@ export class Claim {
        FROM queue q WHERE q.num = ?`
     )
     this.best = connection.rows(
-      `SELECT r.rank, r.pos, r.num, j.id, j.task, j.version, j.headers, j.origin, j.enqueued, j.spent,
-         j.keep IS NULL AND j.grp IS NULL AND j.ukey IS NULL AND j.events = 0, j.payload,
-         j.unsettled, j.lost_worker, j.lost_claimed, j.first_failed, j.scheduled_for, j.abort, j.grp, j.ukey, j.until, j.keep
+      `SELECT ${columns}
        FROM ready r CROSS JOIN job j ON j.num = r.num
        WHERE r.queue = ? ORDER BY r.rank, r.pos LIMIT ?`
     )
+    this.special = connection.records(`SELECT ${specials} FROM job WHERE num = ?`)
     this.activate = connection.statement(
       `INSERT INTO active (num, fence, queue, worker, claimed, lease)
        SELECT num, ?, queue, ?, ?, ? FROM ready WHERE queue = ? AND (rank, pos) <= (?, ?)`
@@ -160,13 +128,17 @@ export class Claim {
     const deliveries = new Array<Delivery>(rows.length)
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i]!
-      if (row[18] !== null) {
-        this.groups.started({ num: row[2], queue, rank: row[0], pos: row[1], grp: row[18], lim: null }, row[18])
-      }
-      if (row[20] === "started") this.keys.free(queue, row[19]!, row[2])
-      deliveries[i] = toDelivery(row, name, token, this.keepsSuccesses)
+      const special = row[9] === 1 ? undefined : this.special.get(row[2])!
+      if (special !== undefined) this.started(row, special, queue)
+      deliveries[i] = toDelivery(row, special, name, token, this.keepsSuccesses)
     }
     return deliveries
+  }
+
+  /** its group has one more that runs, and a key that it held until its start is free */
+  private started([rank, pos, num]: ReadyRow, { grp, ukey, until }: Special, queue: number): void {
+    if (grp !== null) this.groups.started({ num, queue, rank, pos, grp, lim: null }, grp)
+    if (until === "started") this.keys.free(queue, ukey!, num)
   }
 
   /** puts jobs whose owner let the lease run out at the front */
@@ -187,28 +159,3 @@ export class Claim {
     this.place.enterFront(rows)
   }
 }
-
-const toDelivery = (row: ReadyRow, queue: string, token: number, keepsSuccesses: boolean): Delivery => ({
-  envelope: toEnvelope(row[3], row[4], row[5], row[11], row[6], row[7]),
-  receipt: { id: row[3], fence: { num: row[2], token, plain: row[10] === 1 } satisfies Fence },
-  queue,
-  attempt: row[9] + 1,
-  unsettled: row[12],
-  lostFrom: row[13] === null ? undefined : { worker: row[13], claimedAt: row[14]! },
-  enqueuedAt: row[8],
-  scheduledFor: row[16] ?? undefined,
-  firstFailedAt: row[15] ?? undefined,
-  priority: row[0] === 0 ? 0 : -row[0],
-  group: row[18] ?? undefined,
-  abortRequested: row[17] === 1,
-  keepsResult: keepsSuccesses || row[21] !== null
-})
-
-export const toEnvelope = (
-  id: string,
-  task: string,
-  version: number,
-  payload: string,
-  headers: string | null,
-  origin: Origin
-): Envelope => ({ id, task, version, payload, headers: headers === null ? {} : JSON.parse(headers), origin })

@@ -9,8 +9,8 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { BackendError, Origin, Receipt } from "../../Backend.ts"
 import type { Counts, Inspect, JobRecord, State } from "../../Capability.ts"
-import { toEnvelope } from "./claim.ts"
 import type { Records, Rows } from "./connection.ts"
+import { toEnvelope } from "./delivery.ts"
 import type { Engine } from "./engine.ts"
 
 /** looked at and returned in one transaction */

@@ -6,9 +6,10 @@
  */
 import type { StatementSync } from "node:sqlite"
 import type { Destination, Held, Receipt, Settled, Settlement } from "../../Backend.ts"
-import type { Fence } from "./claim.ts"
 import type { Connection, Records, Rows } from "./connection.ts"
+import type { Fence } from "./delivery.ts"
 import { type End, endingOf, type Runner } from "./end.ts"
+import { Forget } from "./forget.ts"
 import type { Groups } from "./groups.ts"
 import type { History } from "./history.ts"
 import type { Keys } from "./keys.ts"
@@ -29,8 +30,7 @@ export class Settle {
   private readonly end: End
   private readonly lease: number
   private readonly drop: Records<Runner>
-  private readonly dropMany: Rows<readonly [number]>
-  private readonly forgetMany: StatementSync
+  private readonly forget: Forget
   private readonly back: StatementSync
   private readonly rewrite: StatementSync
   private readonly prolong: StatementSync
@@ -59,10 +59,7 @@ export class Settle {
     this.end = parts.end
     this.lease = lease
     this.drop = connection.records("DELETE FROM active WHERE num = ? AND fence = ? RETURNING worker, claimed")
-    this.dropMany = connection.rows(
-      "DELETE FROM active WHERE num IN (SELECT value FROM json_each(?)) AND fence = ? RETURNING num"
-    )
-    this.forgetMany = connection.statement("DELETE FROM job WHERE num IN (SELECT value FROM json_each(?))")
+    this.forget = new Forget(connection)
     this.back = connection.statement(
       `UPDATE job SET spent = ?, unsettled = 0, lost_worker = NULL, lost_claimed = NULL, first_failed = ?, error = ?,
          events = ? WHERE num = ?`
@@ -77,7 +74,7 @@ export class Settle {
 
   settle(items: Items, now: number, touched: Set<number>): Array<Settled> {
     const answers = new Array<Settled>(items.length)
-    /** the successes that leave nothing behind, by fence: gone with two statements for all that came with one claim */
+    /** the successes that leave nothing behind, by fence: gone with a few statements for all that came with one claim */
     const plain = new Map<number, Array<number>>()
     const front: Array<Live> = []
     for (let i = 0; i < items.length; i++) {
@@ -117,11 +114,7 @@ export class Settle {
 
   private succeed(items: Items, token: number, indexes: ReadonlyArray<number>, answers: Array<Settled>): void {
     const numOf = (index: number) => fenceOf(items[index]![0])!.num
-    const nums = "[" + indexes.map(numOf).join() + "]"
-    const dropped = this.dropMany.all(nums, token)
-    const all = dropped.length === indexes.length
-    if (dropped.length > 0) this.forgetMany.run(all ? nums : "[" + dropped.join() + "]")
-    const gone = all ? undefined : new Set(dropped.map(([num]) => num))
+    const gone = this.forget.take(indexes.map(numOf), token)
     for (const index of indexes) {
       // of two settlements with the same receipt the first one counts
       const settled = gone === undefined || gone.delete(numOf(index))
