@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
@@ -136,6 +138,30 @@ describe("the memory backend", () => {
       assert.deepStrictEqual(yield* subscription.settle([[delivery.receipt, done]]), ["Settled"])
       assert.deepStrictEqual(yield* Stream.runCollect(subscription.aborts!), [])
     }).pipe(Effect.provide(MemoryBackend.layer)))
+
+  it.effect("L16: another backend's receipt is Lost, and what it is of stays with its owner", () =>
+    Effect.gen(function*() {
+      const build = Effect.map(Layer.build(Layer.fresh(MemoryBackend.layer)), Context.pick(Backend, Capability.Inspect))
+      const [here, there] = [yield* build, yield* build]
+      const jobs = [{ envelope: envelope("x") }]
+      // the same job in both, handed out as often
+      const [ours, theirs] = yield* Effect.forEach([here, there], (context) =>
+        Effect.gen(function*() {
+          const backend = Context.get(context, Backend)
+          yield* backend.publish("q", jobs)
+          const subscription = yield* backend.subscribe("q", { worker: "w" })
+          return { delivery: (yield* subscription.take(1))[0]!, subscription }
+        }))
+      const { receipt } = theirs!.delivery
+      assert.deepStrictEqual(yield* ours!.subscription.settle([[receipt, done], [receipt, again]]), ["Lost", "Lost"])
+      const { lease } = ours!.subscription
+      assert.isTrue(lease._tag === "Timed")
+      if (lease._tag === "Timed") assert.deepStrictEqual(yield* lease.extend([receipt]), ["Lost"])
+      assert.strictEqual(yield* Context.get(here, Capability.Inspect).progress(receipt, "1"), "Lost")
+      for (const { delivery, subscription } of [ours!, theirs!]) {
+        assert.deepStrictEqual(yield* subscription.settle([[delivery.receipt, done]]), ["Settled"])
+      }
+    }))
 
   it.effect("a million jobs wait, and a claim is as quick as with few", () =>
     Effect.gen(function*() {

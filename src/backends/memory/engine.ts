@@ -8,7 +8,7 @@ import type { Delivery, Destination, Held, Item, Published, Receipt, Settled, Se
 import type { Counts } from "../../Capability.ts"
 import { cancelled, type Ending, endingOf, Listeners } from "./ending.ts"
 import { Heap } from "./heap.ts"
-import { delivery, Job, type Owner } from "./job.ts"
+import { delivery, Fence, Job, type Owner } from "./job.ts"
 import { JobQueue, type Settings } from "./jobQueue.ts"
 import { Keys } from "./keys.ts"
 import { Outbox } from "./outbox.ts"
@@ -183,9 +183,10 @@ export class Engine {
     }
   }
 
+  /** the job that the receipt is of, if it was handed out here: another engine's jobs are none of this one's */
   private held(receipt: Receipt): Job | undefined {
-    const job = this.jobs.get(receipt.id)
-    return job !== undefined && job.phase === "active" && job.fence === receipt.fence ? job : undefined
+    const job = Fence.held(receipt.fence)
+    return job !== undefined && job.queue.outbox === this.outbox ? job : undefined
   }
 
   /** a dead letter counts as well: it may be run again under this id */

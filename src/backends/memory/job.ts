@@ -22,6 +22,24 @@ export interface Owner {
   readonly abort: (id: string) => void
 }
 
+/** the backend's part of a receipt: one hand-out of one job. It leads to the job without a look-up */
+export class Fence {
+  readonly token: number
+  readonly #job: Job
+
+  constructor(job: Job) {
+    this.token = job.fence
+    this.#job = job
+  }
+
+  /** the job, while this is its latest hand-out and not over */
+  static held(fence: unknown): Job | undefined {
+    if (!(fence instanceof Fence)) return undefined
+    const job = fence.#job
+    return job.phase === "active" && job.fence === fence.token ? job : undefined
+  }
+}
+
 export class Job implements Link<Job> {
   previous: Job | undefined = undefined
   next: Job | undefined = undefined
@@ -104,7 +122,7 @@ const copy = (envelope: Envelope): Envelope => ({
 
 export const delivery = (job: Job): Delivery => ({
   envelope: copy(job.envelope),
-  receipt: { id: job.id, fence: job.fence },
+  receipt: { id: job.id, fence: new Fence(job) },
   queue: job.queue.name,
   attempt: job.spent + 1,
   unsettled: job.unsettled,

@@ -4,7 +4,6 @@
  *
  * @since 0.1.0
  */
-import type * as Latch from "effect/Latch"
 import { Chain } from "./chain.ts"
 import { Group } from "./group.ts"
 import { Heap } from "./heap.ts"
@@ -24,7 +23,7 @@ export interface Settings {
 
 /** somebody who waits for work, and until when at the longest */
 export interface Waiter {
-  readonly latch: Latch.Latch
+  readonly wake: () => void
   readonly until: number
 }
 
@@ -40,9 +39,10 @@ export class JobQueue {
   readonly dead = new Map<string, Job>()
   readonly keys = new Map<string, Hold>()
   readonly waiters = new Set<Waiter>()
+  /** of the engine that the queue is in */
+  readonly outbox: Outbox
   private readonly groups = new Map<string, Group>()
   private readonly settings: Settings
-  private readonly outbox: Outbox
   private front = 0
   private back = 0
   paused = false
@@ -182,7 +182,9 @@ export class JobQueue {
     if (this.waiters.size === 0) return
     const next = this.nextChange()
     for (const waiter of this.waiters) {
-      if (next < waiter.until) this.outbox.add(() => waiter.latch.openUnsafe())
+      if (next >= waiter.until) continue
+      this.waiters.delete(waiter)
+      this.outbox.add(waiter.wake)
     }
   }
 

@@ -7,32 +7,30 @@
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
 import type { JobQueue, Waiter } from "./jobQueue.ts"
 
 /** timers of JavaScript hold 31 bits of milliseconds */
 const longestSleep = 2 ** 31 - 1
 
 export const forWork = (queue: JobQueue, clock: Clock.Clock): Effect.Effect<void> => {
-  const isThere = () => queue.nextChange() <= clock.currentTimeMillisUnsafe()
-  const join = Effect.sync((): Waiter => {
-    const waiter = { latch: Latch.makeUnsafe(), until: queue.nextChange() }
-    queue.waiters.add(waiter)
-    return waiter
-  })
-  const wait = (waiter: Waiter): Effect.Effect<void> => {
-    const millis = waiter.until - clock.currentTimeMillisUnsafe()
-    if (millis <= 0) return Effect.void
-    if (millis === Infinity) return Effect.asVoid(waiter.latch.await)
-    return Effect.raceFirst(waiter.latch.await, clock.sleep(Duration.millis(Math.min(millis, longestSleep)))).pipe(
-      Effect.asVoid
-    )
-  }
-  const leave = (waiter: Waiter) =>
-    Effect.sync(() => {
-      queue.waiters.delete(waiter)
+  /** waits for a change that comes before `until`; who is woken has left already */
+  const change = (until: number): Effect.Effect<void> =>
+    Effect.callback((resume) => {
+      if (queue.nextChange() < until) return resume(Effect.void)
+      const waiter: Waiter = { wake: () => resume(Effect.void), until }
+      queue.waiters.add(waiter)
+      return Effect.sync(() => {
+        queue.waiters.delete(waiter)
+      })
     })
-  const once = Effect.acquireUseRelease(join, wait, leave)
-  const loop: Effect.Effect<void> = Effect.suspend(() => isThere() ? Effect.void : Effect.andThen(once, loop))
+  const loop: Effect.Effect<void> = Effect.suspend(() => {
+    const until = queue.nextChange()
+    const millis = until - clock.currentTimeMillisUnsafe()
+    if (millis <= 0) return Effect.void
+    // an idle worker waits here: what it does when it is woken is all that a job waits for
+    if (millis === Infinity) return Effect.andThen(change(until), loop)
+    const sleep = clock.sleep(Duration.millis(Math.min(millis, longestSleep)))
+    return Effect.andThen(Effect.raceFirst(change(until), sleep), loop)
+  })
   return loop
 }
