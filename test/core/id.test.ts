@@ -18,11 +18,21 @@ describe("job ids", () => {
     assert.deepStrictEqual(byId, times.toSorted((a, b) => a - b))
   })
 
-  it("differ within a millisecond, in every random digit", () => {
-    const ids = Array.from({ length: 20_000 }, () => uuidV7(1_700_000_000_000))
-    assert.strictEqual(new Set(ids).size, ids.length)
-    const random = [15, 16, 17, 20, 21, 22, ...Array.from({ length: 12 }, (_, i) => 24 + i)]
-    for (const place of random) assert.strictEqual(new Set(ids.map((id) => id[place])).size, 16, `digit ${place}`)
+  it("sort within a millisecond by the order in which they were made", () => {
+    const ids = Array.from({ length: 100_000 }, () => uuidV7(1_700_000_000_000))
+    assert.deepStrictEqual(ids.toSorted(), ids)
     assert.deepStrictEqual(Array.from(new Set(ids.map((id) => id[19]))).toSorted(), ["8", "9", "a", "b"])
+  })
+
+  it("differ within a millisecond, in every random digit, and begin anywhere", () => {
+    const ids = Array.from({ length: 300_000 }, () => uuidV7(1_700_000_000_000))
+    assert.strictEqual(new Set(ids).size, ids.length)
+    const random = [21, 22, ...Array.from({ length: 12 }, (_, i) => 24 + i)]
+    for (const place of random) assert.strictEqual(new Set(ids.map((id) => id[place])).size, 16, `digit ${place}`)
+    const first = Array.from({ length: 1_000 }, (_, millis) => uuidV7(millis))
+    for (const place of [16, 17, 20]) {
+      assert.strictEqual(new Set(first.map((id) => id[place])).size, 16, `digit ${place}`)
+    }
+    assert.deepStrictEqual(Array.from(new Set(first.map((id) => id[15]))).toSorted(), [..."01234567"])
   })
 })

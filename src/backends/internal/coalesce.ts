@@ -3,9 +3,11 @@
  * for company: a call that finds a free flight starts at once, so an idle producer pays nothing, and a busy one pays a
  * round trip for many jobs instead of one each.
  *
+ * Flights share what there is. Callers who are answered together come back together: if the first flight to land took all
+ * of them, it would fly full for ever beside one that carries the one who came too late, which costs the server as much.
+ *
  * @since 0.1.0
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { Item } from "../../Backend.ts"
 
@@ -22,15 +24,20 @@ export interface Options<in I, out A, E> {
   readonly isOnes: (error: E) => boolean
 }
 
+/** what is not divided among flights: to save a call is worth more */
+const worthwhile = 16
+
 interface Waiting<I, A, E> {
   readonly items: ReadonlyArray<I>
   readonly size: number
-  readonly answers: Deferred.Deferred<ReadonlyArray<A>, E>
+  readonly answer: (answers: Effect.Effect<ReadonlyArray<A>, E>) => void
 }
 
 export class Coalesce<I, A, E> {
   private readonly options: Options<I, A, E>
   private flying = 0
+  /** the size of all that flies and waits */
+  private total = 0
   /** by key, in the order of their coming */
   private readonly waiting = new Map<string, Array<Waiting<I, A, E>>>()
 
@@ -42,30 +49,38 @@ export class Coalesce<I, A, E> {
   submit(key: string, items: ReadonlyArray<I>): Effect.Effect<ReadonlyArray<A>, E> {
     return Effect.uninterruptible(Effect.suspend(() => {
       const { flights, most, run, sizeOf } = this.options
-      const size = sizeOf === undefined ? items.length : items.reduce((sum, item) => sum + sizeOf(item), 0)
+      let size = items.length
+      if (sizeOf !== undefined) {
+        size = 0
+        for (const item of items) size += sizeOf(item)
+      }
       // what fills a call by itself gains nothing from others
       if (size >= most) return run(key, items)
+      this.total += size
       if (this.flying < flights) {
         this.flying++
-        return Effect.ensuring(run(key, items), this.landed)
+        return Effect.ensuring(run(key, items), this.landed(size))
       }
-      const waiting = { items, size, answers: Deferred.makeUnsafe<ReadonlyArray<A>, E>() }
-      const line = this.waiting.get(key)
-      if (line === undefined) this.waiting.set(key, [waiting])
-      else line.push(waiting)
-      return Deferred.await(waiting.answers)
+      return Effect.callback<ReadonlyArray<A>, E>((answer) => {
+        const line = this.waiting.get(key)
+        if (line === undefined) this.waiting.set(key, [{ items, size, answer }])
+        else line.push({ items, size, answer })
+      })
     }))
   }
 
-  private readonly landed: Effect.Effect<void> = Effect.suspend(() => {
-    this.flying--
-    return this.next()
-  })
+  private landed(size: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.flying--
+      this.total -= size
+      return this.next()
+    })
+  }
 
   /** the fiber that forks is at its end, and its flight belongs to others: it is not theirs to wait for */
   private next(): Effect.Effect<void> {
     for (const [key, line] of this.waiting) {
-      const together = this.board(line)
+      const { size, together } = this.board(line)
       if (line.length === 0) this.waiting.delete(key)
       // who waits for other keys is not passed over for ever: this key goes behind them
       else {
@@ -74,16 +89,20 @@ export class Coalesce<I, A, E> {
       }
       this.flying++
       return Effect.asVoid(
-        Effect.forkDetach(Effect.ensuring(this.fly(key, together), this.landed), { startImmediately: true })
+        Effect.forkDetach(Effect.ensuring(this.fly(key, together), this.landed(size)), { startImmediately: true })
       )
     }
     return Effect.void
   }
 
-  private board(line: Array<Waiting<I, A, E>>): ReadonlyArray<Waiting<I, A, E>> {
-    let total = 0
-    const end = line.findIndex(({ size }) => (total += size) > this.options.most)
-    return line.splice(0, end === -1 ? line.length : end)
+  /** takes those who fly next off the line: the first of them whatever its size */
+  private board(line: Array<Waiting<I, A, E>>) {
+    const { flights, most } = this.options
+    const share = Math.min(most, Math.max(worthwhile, Math.ceil(this.total / flights)))
+    let size = line[0]!.size
+    let end = 1
+    while (end < line.length && size + line[end]!.size <= share) size += line[end++]!.size
+    return { size, together: line.splice(0, end) }
   }
 
   private fly(key: string, together: ReadonlyArray<Waiting<I, A, E>>): Effect.Effect<void> {
@@ -93,8 +112,8 @@ export class Coalesce<I, A, E> {
       onSuccess: (answers) =>
         Effect.sync(() => {
           let at = 0
-          for (const { answers: deferred, items } of together) {
-            Deferred.doneUnsafe(deferred, Effect.succeed(answers.slice(at, at += items.length)))
+          for (const { answer, items } of together) {
+            answer(Effect.succeed(answers.slice(at, at += items.length)))
           }
         }),
       onFailure: (cause) => {
@@ -102,7 +121,7 @@ export class Coalesce<I, A, E> {
         return together.length > 1 && fail !== undefined && isOnes(fail.error)
           ? Effect.forEach(together, (one) => this.fly(key, [one]), { discard: true })
           : Effect.sync(() => {
-            for (const { answers } of together) Deferred.doneUnsafe(answers, Effect.failCause(cause))
+            for (const { answer } of together) answer(Effect.failCause(cause))
           })
       }
     })

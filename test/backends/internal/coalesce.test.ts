@@ -120,6 +120,55 @@ describe("coalesced calls", () => {
       first.answer()
     }))
 
+  it.effect("flights share what there is: none is full beside one that is nearly empty", () =>
+    Effect.gen(function*() {
+      const { next, submit } = harness({ flights: 2 })
+      yield* submit("q", "a")
+      yield* submit("q", "b")
+      const early = yield* next
+      const late = yield* next
+      const others = Array.from({ length: 40 }, (_, i) => `c${i}`)
+      yield* Effect.forEach(others, (item) => submit("q", item))
+      // 41 are not answered yet
+      early.answer()
+      const first = yield* next
+      assert.deepStrictEqual(first.items, others.slice(0, 21))
+      late.answer()
+      const second = yield* next
+      assert.deepStrictEqual(second.items, others.slice(21))
+      // who comes back goes with as many as are under way
+      yield* Effect.forEach(others.slice(0, 21), (item) => submit("q", item))
+      first.answer()
+      const third = yield* next
+      assert.lengthOf(third.items, 20)
+      second.answer()
+      const fourth = yield* next
+      assert.lengthOf(fourth.items, 1)
+      third.answer()
+      fourth.answer()
+    }))
+
+  it.effect("what is worth no second call is not divided, and who fills a share alone goes all the same", () =>
+    Effect.gen(function*() {
+      const { next, submit } = harness({ flights: 4, sizeOf: (item) => item.length })
+      for (const item of ["a", "b", "c", "d"]) yield* submit("q", item)
+      const early = yield* Effect.all([next, next, next, next])
+      yield* Effect.forEach("0123456789abcdef", (item) => submit("q", item))
+      early[0]!.answer()
+      const small = yield* next
+      assert.lengthOf(small.items, 16)
+      const large = "x".repeat(30)
+      yield* submit("q", large)
+      yield* submit("q", "y")
+      early[1]!.answer()
+      const alone = yield* next
+      assert.deepStrictEqual(alone.items, [large])
+      early[2]!.answer()
+      const rest = yield* next
+      assert.deepStrictEqual(rest.items, ["y"])
+      for (const call of [early[3]!, small, alone, rest]) call.answer()
+    }))
+
   it.effect("who is interrupted is answered all the same, and the others go on", () =>
     Effect.gen(function*() {
       const { next, submit } = harness({})
