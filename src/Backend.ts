@@ -297,6 +297,11 @@ export interface Subscription {
     max: number
   ) => Effect.Effect<readonly [ReadonlyArray<Settled>, ReadonlyArray<Delivery>], BackendError>
   /**
+   * how many calls of `take`, `settle` and `exchange` may be under way at the same time, for a worker whose free slots are
+   * more than a batch carries; 1 when absent
+   */
+  readonly exchanges?: number | undefined
+  /**
    * Returns when a `take` may find something; a false alarm is allowed, sleeping through work is not: a job that became
    * claimable after the last `take` wakes it. Interruptible at any point, and then nothing is held. An engine that can
    * receive only by waiting (SQS) receives up to `max` here and keeps them for the next `take`.

@@ -1,10 +1,13 @@
 /**
  * `onExit` that keeps typed failures. Effect turns every `Fail` of a cause into a `Die` when a finalizer dies; a job's
  * declared failure must survive that (law L3), so it is remembered before the finalizer runs and put back after.
+ *
+ * What is over already needs no steps of a fiber: an exit goes on at once, which is how a chain of layers ends that a
+ * handler left without waiting for anything.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 
 /** The typed failures of `before` that `cause` has as defects, as what they were. @internal */
 export const restore = <E>(cause: Cause.Cause<E>, before: Cause.Cause<E>): Cause.Cause<E> => {
@@ -30,5 +33,38 @@ export const finalize = <A, E, R, E2 = never, R2 = never>(
       return onExit(exit)
     }),
     (cause) => Effect.failCause(before === undefined ? cause : restore<E | E2>(cause, before))
+  )
+}
+
+/** Whether it is an exit. `Exit.isExit` takes anything; of an effect one look is enough, and a chain takes many. @internal */
+export const isOver = <A, E, R>(effect: Effect.Effect<A, E, R>): effect is Exit.Exit<A, E> =>
+  (effect as Partial<Exit.Exit<A, E>>)["~effect/Exit"] !== undefined
+
+/** `go` with the exit of `self`: at once when it is over. Only where the fiber is masked. @internal */
+export const whenOver = <A, E, R, A2, E2, R2>(
+  self: Effect.Effect<A, E, R>,
+  go: (exit: Exit.Exit<A, E>) => Effect.Effect<A2, E2, R2>
+): Effect.Effect<A2, E2, R | R2> =>
+  isOver(self) ? go(self) : Effect.matchCauseEffect(self, {
+    onSuccess: (value) => go(Exit.succeed(value)),
+    onFailure: (cause) => go(Exit.failCause(cause))
+  })
+
+/**
+ * `exit` after `end`, which may be what a finalizer returned: nothing. When it fails, {@link finalize}'s rules say what
+ * stands. Only where the fiber is masked.
+ *
+ * @internal
+ */
+export const afterwards = <A, E, E2, R>(
+  exit: Exit.Exit<A, E>,
+  end: Effect.Effect<unknown, E2, R> | undefined
+): Effect.Effect<A, E | E2, R> => {
+  if (end === undefined || (isOver(end) && end._tag === "Success")) return exit
+  if (exit._tag === "Success") return Effect.flatMap(end, () => exit)
+  const { cause } = exit
+  return Effect.catchCause(
+    Effect.onExitPrimitive(exit, () => end),
+    (combined) => Effect.failCause(restore<E | E2>(combined, cause))
   )
 }

@@ -74,7 +74,7 @@ const jobOf = (context: Context.Context<never>) => Context.getOrUndefined(contex
 
 /**
  * Closes a scope: undefined when there is nothing to release. Called in `fiber`, masked, which has to run what it returns
- * at once.
+ * at once, and gets a context for it that has to be replaced afterwards.
  *
  * @internal
  */
@@ -85,15 +85,11 @@ export const close = (
 ): Effect.Effect<void> | undefined => {
   const { state } = scope
   if (!works || state._tag !== "Open") return Scope.closeUnsafe(scope, exit)
-  const outer = fiber.context
-  const lean = Context.addUnsafe(outer, marker, true)
+  const lean = Context.addUnsafe(fiber.context, marker, true)
   const { finalizers } = state
   finalizers?.forEach((finalizer, key) => finalizers.set(key, (exit) => lightly(finalizer(exit), lean)))
   const closing = Scope.closeUnsafe(scope, exit)
   if (closing === undefined) return undefined
   fiber.setContext(lean)
-  return Effect.onExitPrimitive(finalizers === undefined ? lightly(closing, lean) : closing, () => {
-    fiber.setContext(outer)
-    return undefined
-  })
+  return finalizers === undefined ? lightly(closing, lean) : closing
 }

@@ -45,10 +45,10 @@ const submit = (
   Effect.withFiber((fiber) => {
     const context = fiber.context as Context.Context<Backend.Backend>
     const backend = Context.get(context, Backend.Backend)
-    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    const common = commonOf(task, options, context, backend, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
     const items: Array<Backend.Item> = []
     for (let i = 0; i < payloads.length; i++) {
-      const item = makeItem(task, payloads[i], i, options, context, backend, now)
+      const item = makeItem(task, payloads[i], i, options, common)
       if (item instanceof Enqueue.InvalidEnqueue) return Effect.fail(item)
       items.push(item)
     }
@@ -87,6 +87,10 @@ const submit = (
   })
 
 /** @internal */
+export const enqueueOne = (task: Task.Any, payload: unknown, options: Options): Effect.Effect<string, any, any> =>
+  Effect.map(submit(task, [payload], options), (accepted) => accepted[0]!.id)
+
+/** @internal */
 export const enqueueAll = (
   task: Task.Any,
   payloads: ReadonlyArray<unknown>,
@@ -97,14 +101,39 @@ export const enqueueAll = (
 const invalid = (task: Task.Any, reason: Enqueue.InvalidEnqueue["reason"], message: string) =>
   new Enqueue.InvalidEnqueue({ task: task._tag, reason, message: `task ${task._tag}: ${message}` })
 
+/** What the items of a call share. */
+interface Common {
+  readonly now: number
+  readonly origin: Backend.Origin
+  /** of the span that they are enqueued in */
+  readonly trace: string | undefined
+  /** why none of them may be stored, if so */
+  readonly refused: Enqueue.InvalidEnqueue | undefined
+}
+
+const commonOf = (
+  task: Task.Any,
+  options: Options,
+  context: Context.Context<never>,
+  backend: Backend.Shape,
+  now: number
+): Common => {
+  const span = Context.getOrUndefined(context as Context.Context<Tracer.ParentSpan>, Tracer.ParentSpan)
+  const job = Context.getOrUndefined(context as Context.Context<Job.Current>, Job.Current)
+  return {
+    now,
+    origin: options.origin ?? (job === undefined ? "user" : "handler"),
+    trace: span === undefined ? undefined : trace.encode(span),
+    refused: refusedOptions(task, options, context, backend, now)
+  }
+}
+
 const makeItem = (
   task: Task.Any,
   input: unknown,
   index: number,
   options: Options,
-  context: Context.Context<never>,
-  backend: Backend.Shape,
-  now: number
+  common: Common
 ): Backend.Item | Enqueue.InvalidEnqueue => {
   let stored: Stored
   try {
@@ -116,18 +145,37 @@ const makeItem = (
       `the payload does not fit its schema: ${cause instanceof Error ? cause.message : cause}`
     )
   }
-  const span = Context.getOption(context, Tracer.ParentSpan)
+  if (common.refused !== undefined) return common.refused
   const headers: Record<string, string> = { ...options.headers, ...stored.headers }
-  if (Option.isSome(span)) headers[trace.header] ??= trace.encode(span.value)
-  const origin = options.origin ?? (Option.isSome(Context.getOption(context, Job.Current)) ? "handler" : "user")
-  const envelope: Backend.Envelope = {
-    id: options.id === undefined ? uuidV7(now) : options.id(input, index),
-    task: task._tag,
-    version: task.version,
-    payload: stored.payload,
-    headers,
-    origin
+  if (common.trace !== undefined) headers[trace.header] ??= common.trace
+  return {
+    envelope: {
+      id: options.id === undefined ? uuidV7(common.now) : options.id(input, index),
+      task: task._tag,
+      version: task.version,
+      payload: stored.payload,
+      headers,
+      origin: common.origin
+    },
+    due: options.due,
+    priority: options.priority,
+    unique: options.unique === undefined
+      ? undefined
+      : { key: `${task._tag}:${options.unique.key(input)}`, until: options.unique.until },
+    group: options.group,
+    groupLimit: options.groupLimit,
+    keepResult: options.keepResult
   }
+}
+
+/** what is wrong with the options, whatever the payload */
+const refusedOptions = (
+  task: Task.Any,
+  options: Options,
+  context: Context.Context<never>,
+  backend: Backend.Shape,
+  now: number
+): Enqueue.InvalidEnqueue | undefined => {
   const { delayMillis } = backend.limits
   const after = options.due === undefined
     ? 0
@@ -156,17 +204,7 @@ const makeItem = (
   if (badLimit !== undefined) {
     return invalid(task, "Option", `group "${group}" has a limit of ${groupLimit}, ${badLimit}`)
   }
-  return {
-    envelope,
-    due: options.due,
-    priority: options.priority,
-    unique: options.unique === undefined
-      ? undefined
-      : { key: `${task._tag}:${options.unique.key(input)}`, until: options.unique.until },
-    group,
-    groupLimit,
-    keepResult: options.keepResult
-  }
+  return undefined
 }
 
 /** what is wrong with the limit of a group, if anything; its capability is not there when the types were got round */
@@ -187,9 +225,11 @@ type Next = (batch: Enqueue.Batch) => Effect.Effect<ReadonlyArray<Enqueue.Enqueu
 
 /** The program's middleware around the task's own halves around the backend. */
 const pass = (task: Task.Any, context: Context.Context<never>) => (batch: Enqueue.Batch, inner: Next) => {
-  const declared = task.middleware.filter(isService).filter((m) => m.enqueue)
-    .map((m) => Context.getUnsafe(context as Context.Context<unknown>, enqueueKey(m)))
-  const wraps = [...Context.get(context, Enqueue.CurrentMiddleware), ...declared]
+  let wraps = Context.get(context, Enqueue.CurrentMiddleware)
+  for (const m of task.middleware) {
+    if (!isService(m) || !m.enqueue) continue
+    wraps = [...wraps, Context.getUnsafe(context as Context.Context<unknown>, enqueueKey(m))]
+  }
   if (wraps.length === 0) return inner(batch)
   const misused = (what: string) => Effect.die(new Error(`enqueue middleware of task ${task._tag} ${what}`))
   const ids = new Set(batch.items.map((item) => item.envelope.id))
@@ -222,10 +262,10 @@ const publish = (
   for (const item of batch.items) {
     // after the middleware, which may have made it larger: three bytes a character are the most that UTF-8 takes
     const { headers, payload, task } = item.envelope
-    const characters = payload.length + JSON.stringify(headers).length
+    const printed = print(headers)
     const limit = backend.limits.payloadBytes
-    if (characters * 3 > limit) {
-      const bytes = utf8.encode(payload).length + utf8.encode(JSON.stringify(headers)).length
+    if ((payload.length + printed.length) * 3 > limit) {
+      const bytes = utf8.encode(payload).length + utf8.encode(printed).length
       if (bytes > limit) {
         return Effect.fail(
           new Enqueue.InvalidEnqueue({
@@ -248,6 +288,12 @@ const publish = (
     return n === 0 ? call : Effect.mapError(call, (error) => partly(error, n * size, batch.items.length))
   }
   return Effect.map(Effect.forEach(parts, publishPart), (all) => all.flat())
+}
+
+/** mostly there are none */
+const print = (headers: Readonly<Record<string, string>>): string => {
+  for (const _ in headers) return JSON.stringify(headers)
+  return "{}"
 }
 
 /** Whatever became of this part, the call as a whole has taken effect: a caller must not take it for one that has not. */

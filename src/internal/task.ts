@@ -7,7 +7,7 @@ import * as Enqueue from "../Enqueue.ts"
 import * as Middleware from "../Middleware.ts"
 import type { Any, Handler, Options, OwnWrap, PlainSchema, Retry, Settings } from "../Task.ts"
 import { makeCodecs, type Wire } from "./codecs.ts"
-import { enqueueAll, execute } from "./producer.ts"
+import { enqueueAll, enqueueOne, execute } from "./producer.ts"
 
 export const TypeId = "~windlass/Task"
 
@@ -125,7 +125,7 @@ const nameOf = (middleware: Middleware.Any): string =>
 const Proto = {
   [TypeId]: TypeId,
   enqueue(this: Any, payload: unknown) {
-    return Enqueue.fromRun((options) => Effect.map(enqueueAll(this, [payload], options), (ids) => ids[0]!))
+    return Enqueue.fromRun((options) => enqueueOne(this, payload, options))
   },
   enqueueMany(this: Any, payloads: Iterable<unknown>) {
     return Enqueue.fromRun((options) => enqueueAll(this, Array.from(payloads), options))

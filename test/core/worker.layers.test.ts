@@ -141,6 +141,103 @@ describe("layers that are entered where an interruption may come", () => {
     }))
 })
 
+describe("an interruption that nobody asked the attempt for", () => {
+  it.effect("L13 L17 a race is decided while the handler releases: a stop that comes later is too late", () =>
+    Effect.gen(function*() {
+      const decided = yield* Deferred.make<never>()
+      const racing = Middleware.make("racing", (next, input) => Effect.raceFirst(Deferred.await(decided), next(input)))
+      const stopping = Middleware.hooks({
+        provides: Inner,
+        before: () => Effect.succeed("inner"),
+        after: (_, __, job) => Effect.sync(() => (job as unknown as { stop(why: string): void }).stop("aborted"))
+      })
+      const outcomes = yield* drained(
+        [racing],
+        Effect.addFinalizer(() =>
+          Effect.andThen(
+            Deferred.succeed(decided, undefined as never),
+            Effect.forEach([1, 2, 3, 4, 5], () => Effect.yieldNow, { discard: true })
+          )
+        ),
+        stopping
+      )
+      assert.deepStrictEqual(outcomes, ["Succeeded"])
+    }))
+})
+
+describe("layers that are entered at once, within the step of a layer around them", () => {
+  const lines: Array<string> = []
+  const line = (text: string) => Effect.sync(() => void lines.push(text))
+  /** a wrap that was handed `next`, around a layer that holds something */
+  const around = [
+    Middleware.make("wrap", (next, input) => Effect.onExit(next(input), () => line("out of the wrap"))),
+    Middleware.make(
+      "held",
+      Middleware.hooks({
+        before: () => Effect.acquireRelease(line("acquired"), () => line("released")),
+        after: () => line("after")
+      })
+    )
+  ]
+  const all = ["acquired", "after", "released", "out of the wrap"]
+
+  it.effect("L1 L13 a wrap of untyped code that returns no effect is a defect in its own place", () =>
+    Effect.gen(function*() {
+      lines.length = 0
+      const outcomes = yield* drained(
+        [...around, Middleware.make("untyped", (() => undefined) as never)],
+        line("handler")
+      )
+      assert.deepStrictEqual(lines, all)
+      assert.deepStrictEqual(outcomes, ["Dead"])
+    }))
+
+  it.effect("L1 an after of untyped code that returns nothing changes nothing", () =>
+    Effect.gen(function*() {
+      lines.length = 0
+      const untyped = Middleware.hooks({
+        before: () => Effect.acquireRelease(line("acquired by untyped"), () => line("released by untyped")),
+        after: (() => void lines.push("untyped after")) as never
+      })
+      const outcomes = yield* drained([...around, Middleware.make("untyped", untyped)], line("handler"))
+      assert.deepStrictEqual(lines, [
+        "acquired",
+        "acquired by untyped",
+        "handler",
+        "untyped after",
+        "released by untyped",
+        ...all.slice(1)
+      ])
+      assert.deepStrictEqual(outcomes, ["Succeeded"])
+    }))
+
+  it.effect("L8 a wrap goes on in its own context after a release inside of it died", () =>
+    Effect.gen(function*() {
+      const own: Array<boolean> = []
+      const trying = Middleware.make("trying", (next, input) =>
+        Effect.contextWith((before: Context.Context<never>) =>
+          Effect.catchCause(next(input), () =>
+            Effect.flatMap(Effect.context<never>(), (after) => {
+              own.push(after === before)
+              return next(input)
+            }))
+        ))
+      const dying = Middleware.hooks({
+        provides: Inner,
+        before: () =>
+          Effect.as(
+            Effect.addFinalizer(() =>
+              Effect.die("release")
+            ),
+            "inner"
+          )
+      })
+      const outcomes = yield* drained([trying], Effect.void, dying)
+      assert.deepStrictEqual(own, [true])
+      assert.deepStrictEqual(outcomes, ["Dead"])
+    }))
+})
+
 describe("what a layer is for as long as it lasts", () => {
   it.effect("L8 log annotations of the scope of a before are there in the handler and in after, and gone outside", () =>
     Effect.gen(function*() {

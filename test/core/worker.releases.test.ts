@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -73,6 +74,23 @@ const finalizer = (effect: Effect.Effect<void>) =>
   Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, effect))
 
 describe("what a release of a job sees", () => {
+  it.effect("what the handler forked, which it may tell to end and wait for, as under Effect.scoped", () =>
+    Effect.gen(function*() {
+      const seen = yield* drained((see) => ({
+        handler: Effect.gen(function*() {
+          const quit = yield* Deferred.make<void>()
+          const gone = yield* Deferred.make<string>()
+          const reader = Effect.andThen(Deferred.await(quit), Deferred.succeed(gone, "answered"))
+          yield* Effect.acquireRelease(
+            Effect.forkChild(reader, { startImmediately: true }),
+            () => Effect.andThen(Deferred.succeed(quit, undefined), see("reader", Deferred.await(gone)))
+          )
+          yield* Effect.yieldNow
+        })
+      }))
+      assert.deepStrictEqual(seen, [["reader", "answered"]])
+    }))
+
   it.effect("L1 clock, references, the job and the services, however it was registered", () =>
     Effect.gen(function*() {
       const seen = yield* drained((see) => {

@@ -40,20 +40,20 @@ const patience = 12
 
 /** Around the delivery of every job; those of no graph pass. @internal */
 export const continued =
-  <J extends Running>(context: Context.Context<never>, deliver: (job: J) => Effect.Effect<Delivered>) =>
-  (job: J): Effect.Effect<Delivered> => {
+  <F, J extends Running>(context: Context.Context<never>, deliver: (fiber: F, job: J) => Effect.Effect<Delivered>) =>
+  (fiber: F, job: J): Effect.Effect<Delivered> => {
     const value = job.delivery.envelope.headers[header]
-    if (value === undefined) return deliver(job)
+    if (value === undefined) return deliver(fiber, job)
     const stored = read(value)
     // the header of another job, which a handler passed on with all others
-    if (stored !== undefined && jobId(stored.graph, stored.node) !== job.id) return deliver(job)
+    if (stored !== undefined && jobId(stored.graph, stored.node) !== job.id) return deliver(fiber, job)
     if (stored === undefined) {
       return Effect.andThen(
         Effect.logError("the graph of this job cannot be read: what comes after it is not enqueued"),
-        deliver(job)
+        Effect.suspend(() => deliver(fiber, job))
       )
     }
-    const run = job.delivery.envelope.task === startTask ? Effect.succeed(start(job.delivery)) : deliver(job)
+    const run = job.delivery.envelope.task === startTask ? Effect.succeed(start(job.delivery)) : deliver(fiber, job)
     return Effect.flatMap(run, (delivered) => {
       const end = endOf(delivered.settlement)
       // one that comes back is not over; one whose lease was lost is somebody else's

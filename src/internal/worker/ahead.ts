@@ -47,7 +47,9 @@ export const startClaimed = (worker: State, lane: Lane, waited: boolean): boolea
   const late = waited && lease._tag === "Timed" && from - asked > lease.millis / 3
   let mistaken = late
   for (const delivery of deliveries) {
-    const full = lane.live.size >= lane.concurrency || worker.running >= worker.settings.concurrency
+    // the slots that other lanes have reserved are theirs: what their calls bring is started without another look
+    const others = worker.reserved - lane.reserved
+    const full = lane.live.size >= lane.concurrency || worker.running + others >= worker.settings.concurrency
     mistaken ||= full
     start(worker, lane, delivery, asked, full || late ? "it was claimed ahead, and there is no slot for it" : undefined)
   }

@@ -4,14 +4,17 @@
  * middleware would not do: under a `timeout` or a `race` of a middleware the interruption would arrive late.
  */
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
+import * as Scope from "effect/Scope"
 import { TimedOut } from "../../Job.ts"
+import { finalize } from "../finalize.ts"
+import { close } from "../lean.ts"
 import type { HandlerEntry } from "../task.ts"
-import { isMasked, layered } from "./layer.ts"
+import { begin, isMasked } from "./layer.ts"
 import type { Run } from "./run.ts"
 
 /** @internal */
@@ -26,12 +29,11 @@ export const body =
       // a fork is the handler's: fresh for every run of the body
       job.forks = undefined
       job.inBody = true
-      // forks are joined before the scope closes: they may use what the handler acquired
-      const inner = layered(job, () => joinForks(job, handler(payload)), () => {
-        job.inBody = false
-        return job.forks?.interrupt()
-      })
-      const fiber = Effect.runForkWith(parent.context)(inner as Effect.Effect<unknown, unknown>)
+      const { context } = parent
+      const scope = Scope.makeUnsafe()
+      const fiber = Effect.runForkWith(Context.add(context, Scope.Scope, scope))(
+        finalize(begin(() => joinForks(job, handler(payload))), (exit) => end(job, scope, exit))
+      )
       const done = fiber.pollUnsafe()
       if (done !== undefined) { // it ran synchronously: nothing to interrupt
         if (job.stopping !== undefined && Exit.hasInterrupts(done)) job.cut = true
@@ -39,7 +41,7 @@ export const body =
       }
       job.body = fiber
       if (job.stopping !== undefined) fiber.interruptUnsafe() // asked for within its first synchronous stretch
-      const limit = timeout === undefined ? undefined : startLimit(parent.context, job, fiber, timeout)
+      const limit = timeout === undefined ? undefined : startLimit(context, job, fiber, timeout)
       const over = (exit: Exit.Exit<unknown, unknown>): undefined => {
         job.body = undefined
         // a time-out is of this run of the body alone: the next one within the attempt may have its own
@@ -64,6 +66,20 @@ export const body =
     // between its start and the wait for it nothing may come
     return isMasked(parent) ? start(identity) : Effect.uninterruptibleMask(start)
   }
+
+/**
+ * The end of the handler, in its fiber: what it acquired is released while what it forked with `forkChild` still runs, as by
+ * `Effect.scoped`; a release may tell such a fiber to end, and wait for it. `Job.fork` was waited for before.
+ */
+const end = (job: Run, scope: Scope.Closeable, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
+  job.inBody = false
+  job.ended(exit)
+  const forks = job.forks?.interrupt()
+  if (forks === undefined && scope.state._tag === "Empty") return Scope.closeUnsafe(scope, exit)
+  // what still runs may use the scope, and add to it, until it has ended
+  const released = Effect.withFiber((fiber) => close(fiber, scope, exit) ?? Effect.void)
+  return forks === undefined ? released : Effect.andThen(forks, released)
+}
 
 interface Limit {
   readonly millis: number

@@ -4,9 +4,10 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { NextMisused } from "../../Middleware.ts"
+import { isOver } from "../finalize.ts"
 import { hooksOf } from "../middleware/written.ts"
 import { hooked } from "./hooked.ts"
-import { type Enter, layer } from "./layer.ts"
+import { type Enter, go, layer } from "./layer.ts"
 import type { Run } from "./run.ts"
 
 /** A wrap and the name that errors call it by. @internal */
@@ -36,7 +37,12 @@ const guarded = ({ name, wrap }: Named, inner: Enter): Enter => (fiber, input, j
         return Effect.die(new NextMisused({ middleware: name, reason: returned ? "AfterReturn" : "StillOpen" }))
       }
       open = fiber
-      return Effect.onExitPrimitive(inner(fiber, input, job), () => {
+      const run = go(inner, fiber, input, job)
+      if (isOver(run)) {
+        open = undefined
+        return run
+      }
+      return Effect.onExitPrimitive(run, () => {
         open = undefined
         return undefined
       })

@@ -5,11 +5,13 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import type { Delivery, Settlement } from "../../Backend.ts"
 import { Died } from "../../Job.ts"
 import type { DeliveryWrap } from "../../Middleware.ts"
 import type { Outcome } from "../../Outcome.ts"
 import { fromEnvelope } from "../codecs.ts"
+import { whenOver } from "../finalize.ts"
 import { describe } from "../line.ts"
 import { decide, failed, interrupted } from "./decide.ts"
 import { delivered, elected, election } from "./elect.ts"
@@ -43,6 +45,14 @@ export interface Delivered {
   readonly settlement: Settlement
 }
 
+/**
+ * A claimed job to its settlement. Called in `fiber`, which has to run what it returns at once, and once: the chain is
+ * entered as it is called.
+ *
+ * @internal
+ */
+export type Deliver = (fiber: Fiber.Fiber<unknown, unknown>, job: Run) => Effect.Effect<Delivered>
+
 /** Around the chain of one task: the span of the run. @internal */
 export type Around = (job: Run, chain: Effect.Effect<unknown, unknown, any>) => Effect.Effect<unknown, unknown, any>
 
@@ -51,12 +61,18 @@ export const deliver = (options: {
   readonly tasks: ReadonlyMap<string, Resolved>
   readonly wraps: ReadonlyArray<DeliveryWrap>
   readonly limits: Limits
-  readonly around: Around
+  readonly around: Around | undefined
   /** called as a job's chain is entered */
   readonly onEnter: (job: Run) => void
-}): (job: Run) => Effect.Effect<Delivered> => {
+}): Deliver => {
+  const { around } = options
   const limits: Known = { ...options.limits, unknown: new Map() }
-  const inner = <A>(job: Run, delivery: Delivery, then: (job: Run, outcome: Outcome) => A): Effect.Effect<A> => {
+  const inner = <A>(
+    fiber: Fiber.Fiber<unknown, unknown>,
+    job: Run,
+    delivery: Delivery,
+    then: (job: Run, outcome: Outcome) => A
+  ): Effect.Effect<A> => {
     job.delivery = delivery
     const task = options.tasks.get(delivery.envelope.task)
     const refused = refuse(job, delivery, task, limits)
@@ -70,59 +86,57 @@ export const deliver = (options: {
     job.payload = payload.value
     job.entered = true
     options.onEnter(job)
-    const chain = options.around(job, entered(task!.chain, payload.value, job)) as Effect.Effect<
-      unknown,
-      unknown
-    >
+    const chain = (around === undefined
+      ? task!.chain(fiber, payload.value, job)
+      : around(job, entered(task!.chain, payload.value, job))) as Effect.Effect<unknown, unknown>
     // eager: most outcomes are known at once, and need no step of their own
-    const decided = (exit: Exit.Exit<unknown, unknown>) =>
-      Effect.mapEager(decide(job, task!, exit), (outcome) => then(job, outcome))
-    return Effect.matchCauseEffect(chain, {
-      onSuccess: (value) => decided(Exit.succeed(value)),
-      onFailure: (cause) => decided(Exit.failCause(cause))
-    })
+    return whenOver(
+      chain,
+      (exit) => Effect.mapEager(decide(job, task!, exit), (outcome) => then(job, outcome))
+    )
   }
-  if (options.wraps.length === 0) return (job) => inner(job, job.delivery, delivered)
-  return (job) =>
-    Effect.suspend(() => {
-      let last: Delivered | undefined
-      job.election = election(job)
-      const core = (delivery: Delivery) =>
-        inner(job, delivery, (_, outcome) => {
+  if (options.wraps.length === 0) return (fiber, job) => inner(fiber, job, job.delivery, delivered)
+  return (_, job) => {
+    let last: Delivered | undefined
+    job.election = election(job)
+    const core = (delivery: Delivery) =>
+      Effect.withFiber((fiber) =>
+        inner(fiber, job, delivery, (_, outcome) => {
           last = job.delivered = delivered(job, outcome)
           return last.settlement
         })
-      const chain = options.wraps.reduceRight(
-        (next, wrap) => (delivery: Delivery) => layered(job, () => wrap(next, delivery)) as Effect.Effect<Settlement>,
-        core
       )
-      return Effect.matchCauseEffect(chain(job.delivery), {
-        onSuccess: (settlement) => {
-          const task = options.tasks.get(job.delivery.envelope.task)
-          // asked to stop before anything inside had answered: what it elects is no better than what it catches, and it may
-          // have caught the interruption of its own wait (L13)
-          return (job.cut || job.asked) && last === undefined && task !== undefined && settlement._tag === "Complete"
-            ? Effect.map(
-              decide(job, task, Exit.interrupt()),
-              (outcome) => delivered(job, outcome)
-            )
-            : Effect.succeed(elected(job, settlement, last))
-        },
-        // a dying delivery middleware is a failed attempt of the job, not the end of the worker; one whose wait a stop
-        // interrupted is a run cut short
-        onFailure: (cause) => {
-          const task = options.tasks.get(job.delivery.envelope.task)
-          return Effect.map(
-            task === undefined
-              ? Effect.succeed(unknown(job, job.delivery, undefined, limits))
-              : job.asked && Cause.hasInterruptsOnly(cause)
-              ? decide(job, task, Exit.failCause(cause))
-              : failed(job, task, cause, new Died({ defect: Cause.squash(cause) })),
+    const chain = options.wraps.reduceRight(
+      (next, wrap) => (delivery: Delivery) => layered(job, () => wrap(next, delivery)) as Effect.Effect<Settlement>,
+      core
+    )
+    return Effect.matchCauseEffect(chain(job.delivery), {
+      onSuccess: (settlement) => {
+        const task = options.tasks.get(job.delivery.envelope.task)
+        // asked to stop before anything inside had answered: what it elects is no better than what it catches, and it may
+        // have caught the interruption of its own wait (L13)
+        return (job.cut || job.asked) && last === undefined && task !== undefined && settlement._tag === "Complete"
+          ? Effect.map(
+            decide(job, task, Exit.interrupt()),
             (outcome) => delivered(job, outcome)
           )
-        }
-      })
+          : Effect.succeed(elected(job, settlement, last))
+      },
+      // a dying delivery middleware is a failed attempt of the job, not the end of the worker; one whose wait a stop
+      // interrupted is a run cut short
+      onFailure: (cause) => {
+        const task = options.tasks.get(job.delivery.envelope.task)
+        return Effect.map(
+          task === undefined
+            ? Effect.succeed(unknown(job, job.delivery, undefined, limits))
+            : job.asked && Cause.hasInterruptsOnly(cause)
+            ? decide(job, task, Exit.failCause(cause))
+            : failed(job, task, cause, new Died({ defect: Cause.squash(cause) })),
+          (outcome) => delivered(job, outcome)
+        )
+      }
     })
+  }
 }
 
 /** What ends a hand-out before its payload is looked at. */

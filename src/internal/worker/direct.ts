@@ -141,7 +141,7 @@ export const make = <Names extends string, Ms extends ReadonlyArray<Middleware.F
         )
       }
       const fiber = Effect.runForkWith(contextOf(services, run, task?.task._tag))(
-        point(run),
+        Effect.withFiber((fiber) => point(fiber, run)),
         { uninterruptible: true }
       )
       const end = (exit: Exit.Exit<Delivered, never>) => finish(Exit.isSuccess(exit) ? exit.value : broken(run, exit))

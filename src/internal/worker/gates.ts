@@ -3,13 +3,13 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Admission, Gate } from "../../Gate.ts"
 import type { Run } from "./run.ts"
-import type { Lane, State } from "./state.ts"
+import { freed, type Lane, type State } from "./state.ts"
 
 /** What one run holds of keyed gates, given back at its settlement. */
 const admissions = new WeakMap<Run, Array<Extract<Admission, { readonly _tag: "Admitted" }>>>()
 
 /**
- * How many jobs may be claimed now; reserves that many slots of the worker, which the loop gives back after the claim.
+ * How many jobs may be claimed now; reserves that many slots, until the claim is {@link answered}.
  * Waiting for a gate ends early when the lane has something else to do, and holds no slot: the other lanes go on.
  *
  * @internal
@@ -19,22 +19,36 @@ export const permits = (worker: State, lane: Lane): Effect.Effect<number> =>
     const free = slots(worker, lane)
     const acquiring = lane.gates.filter((gate) => gate.acquire !== undefined)
     if (free === 0 || acquiring.length === 0) {
-      worker.reserved += free
-      return Effect.succeed(free)
+      return Effect.succeed(reserve(worker, lane, free))
     }
     return Effect.flatMap(acquireAll(lane, acquiring, free), (granted) => {
       if (granted === 0) return zero
       // while a gate was waited for others may have taken slots, or a stop may have come
-      const room = Math.min(granted, slots(worker, lane))
-      worker.reserved += room
-      return Effect.as(giveBack(lane, granted - room), room)
+      const room = reserve(worker, lane, Math.min(granted, slots(worker, lane)))
+      return Effect.as(giveBack(worker, lane, granted - room), room)
     })
   })
+
+const reserve = (worker: State, lane: Lane, room: number): number => {
+  worker.reserved += room
+  lane.reserved += room
+  return room
+}
+
+/** After a claim for `room` slots: they are no longer reserved, and what it did not use is there for others. @internal */
+export const answered = (worker: State, lane: Lane, room: number, claimed: number): Effect.Effect<void> => {
+  worker.reserved -= room
+  lane.reserved -= room
+  worker.claimed += claimed
+  if (room > 0) lane.beside.dry = claimed < room
+  if (claimed < room) freed(worker)
+  return giveBack(worker, lane, room - claimed)
+}
 
 /** Slots that the lane may take now; with none it gets a place among those that wait for one. */
 const slots = (worker: State, lane: Lane): number => {
   if (worker.draining) return 0
-  const own = lane.concurrency - lane.live.size
+  const own = lane.concurrency - lane.live.size - lane.reserved
   if (own <= 0) return 0
   // one slot is left to every lane that has waited longer: a busy queue cannot starve the others
   const before = worker.lanes.filter((other) => other.ticket !== undefined && other.ticket < (lane.ticket ?? Infinity))
@@ -91,13 +105,17 @@ const waitFor = (lane: Lane, gate: Gate, max: number): Effect.Effect<number> => 
 const release = (gate: Gate, count: number, started: boolean): Effect.Effect<void> =>
   gate.release === undefined || count === 0 ? Effect.void : gate.release(count, started)
 
-/** Permits that a claim did not use. @internal */
-export const giveBack = (lane: Lane, count: number): Effect.Effect<void> =>
-  count <= 0 || lane.gates.length === 0
-    ? Effect.void
-    : Effect.forEach(lane.gates.filter((gate) => gate.acquire !== undefined), (gate) => release(gate, count, false), {
-      discard: true
-    })
+/** Permits that were not used. */
+const giveBack = (worker: State, lane: Lane, count: number): Effect.Effect<void> => {
+  if (count <= 0 || lane.gates.length === 0) return Effect.void
+  const all = Effect.forEach(
+    lane.gates.filter((gate) => gate.acquire !== undefined),
+    (gate) => release(gate, count, false),
+    { discard: true }
+  )
+  // a gate that dies stops the worker, once: what is open is still settled when it dies again
+  return Effect.catchCause(all, (cause) => worker.failure === undefined ? Effect.failCause(cause) : Effect.void)
+}
 
 /** A gate that dies is no fault of the job: it comes back a little later, and has paid nothing. */
 const undecided = (gate: Gate, cause: Cause.Cause<never>): Effect.Effect<Admission> =>

@@ -35,7 +35,8 @@ const drained = (worker: State, lane: Lane): boolean => {
   const first = lane.emptyAt !== changes(worker)
   lane.emptyAt = changes(worker)
   const all = worker.lanes.every((other) =>
-    other.emptyAt === changes(worker) && other.ended.length === 0 && other.unsaid === 0
+    other.emptyAt === changes(worker) && other.ended.length === 0 && other.unsaid === 0 &&
+    other.beside.flights.size === 0
   )
   if (all) {
     worker.draining = true

@@ -5,10 +5,11 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { goesAhead, startClaimed } from "./ahead.ts"
+import { depart, goesBeside, land, mayCall } from "./beside.ts"
 import { exchange } from "./exchange.ts"
-import { giveBack, permits } from "./gates.ts"
+import { answered, permits } from "./gates.ts"
 import { idle } from "./idle.ts"
-import { changes, freed, type Lane, monotonic, type State } from "./state.ts"
+import { changes, type Lane, monotonic, type State } from "./state.ts"
 
 const atOnce = { startImmediately: true, uninterruptible: true } as const
 
@@ -17,29 +18,36 @@ export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
   Effect.gen(function*() {
     while (true) {
       lane.changed.closeUnsafe()
-      const room = yield* permits(worker, lane) //                          capacity first: free slots, then the gates
-      const ended = lane.ended.splice(0, worker.backend.limits.settleBatch)
+      if (lane.beside.flights.size > 0) yield* land(worker, lane)
+      const may = mayCall(lane)
+      const room = may ? yield* permits(worker, lane) : 0 //                capacity first: free slots, then the gates
+      const ended = may ? lane.ended.splice(0, worker.backend.limits.settleBatch) : []
       if (ended.length === 0 && room === 0) {
         if (startClaimed(worker, lane, true)) continue
-        if (worker.draining && lane.live.size === 0 && lane.ended.length === 0 && lane.unsaid === 0) return
+        if (worker.draining && isOver(lane)) return
         yield* lane.changed.await
+        continue
+      }
+      if (goesBeside(worker, lane, ended, room)) { //                       batches are small: others go beside this one
+        yield* depart(worker, lane, ended, room)
         continue
       }
       const asked = monotonic(worker) //                                    a lease may begin at any moment from here on
       const quietAt = worker.running === 0 && lane.ahead.deliveries.length === 0 ? changes(worker) : -1
       const call = yield* Effect.forkChild(exchange(worker, lane, ended, room), atOnce) // settle those, claim these
       const isNear = call.pollUnsafe() !== undefined
+      if (!isNear && lane.ahead.deliveries.length > 0) yield* Effect.yieldNow // a client that gathers what it sends sends it now
       const waited = startClaimed(worker, lane, true) //                    what the last round claimed ahead runs meanwhile
       const claimed = yield* Fiber.join(call)
-      worker.reserved -= room
-      worker.claimed += claimed.length
       lane.ahead.deliveries = claimed
       lane.ahead.asked = asked
-      if (claimed.length < room) freed(worker)
-      yield* giveBack(lane, room - claimed.length)
+      yield* answered(worker, lane, room, claimed.length)
       if (claimed.length > 0 && !isNear && goesAhead(worker, lane, room)) continue
       startClaimed(worker, lane, waited)
       if (claimed.length > 0 || room === 0 || lane.ended.length > 0) yield* Effect.yieldNow
       else yield* idle(worker, lane, room, quietAt)
     }
   })
+
+const isOver = (lane: Lane): boolean =>
+  lane.live.size === 0 && lane.ended.length === 0 && lane.unsaid === 0 && lane.beside.flights.size === 0

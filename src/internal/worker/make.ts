@@ -18,6 +18,7 @@ import type * as Worker from "../../Worker.ts"
 import { run as runCron } from "../cron/run.ts"
 import { continued } from "../graph/advance.ts"
 import { none } from "./ahead.ts"
+import { nothingBeside } from "./beside.ts"
 import { over } from "./defaults.ts"
 import { deliver } from "./deliver.ts"
 import { emit, stream } from "./events.ts"
@@ -27,6 +28,7 @@ import { observed } from "./observe.ts"
 import { settingsOf, wrongSettings } from "./options.ts"
 import { checkWorkerList, resolve } from "./resolve.ts"
 import type { Run } from "./run.ts"
+import { Runs } from "./runs.ts"
 import { around } from "./span.ts"
 import { type Lane, monotonic, type State, wakeAll } from "./state.ts"
 
@@ -68,7 +70,7 @@ export const make = (
         run: Effect.orDie(Effect.provideContext(runCron(plan), context as Context.Context<any>))
       })),
       handle: { id: settings.id, stop: Effect.suspend(() => request) },
-      deliver: (run) => hand(run),
+      deliver: (fiber, run) => hand(fiber, run),
       progressTo: (receipt, value) => {
         const inspect = Context.getOrUndefined(context as Context.Context<Inspect>, Inspect)
         return inspect === undefined
@@ -117,9 +119,11 @@ export const make = (
         concurrency,
         gates: gatesOf(options.gates, queue).map((gate) => provided(gate, context)),
         subscription,
-        live: new Set(),
-        held: new Set(),
+        live: new Runs("livePlace"),
+        held: new Runs("heldPlace"),
         ahead: none(),
+        beside: nothingBeside(),
+        reserved: 0,
         ended: [],
         unsaid: 0,
         changed: Latch.makeUnsafe(false),
@@ -167,10 +171,10 @@ const point = (state: State, list: ReadonlyArray<Middleware.ForWorker>, keyed: b
   )
   if (!keyed) return inner
   const laneOf = (run: Run) => state.lanes.find((lane) => lane.queue === run.queue)!
-  return (run) => {
+  return (fiber, run) => {
     const lane = laneOf(run)
     return Effect.flatMap(admit(lane, run), (later) => {
-      if (later === undefined) return inner(run)
+      if (later === undefined) return inner(fiber, run)
       const outcome: Outcome = { _tag: "Released", why: "released", after: later.millis, reason: `gate ${later.gate}` }
       return Effect.succeed({ outcome, settlement: toSettlement(outcome) })
     })

@@ -10,7 +10,7 @@ import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import type { Observed, Observer } from "../../Middleware.ts"
 import type { Outcome } from "../../Outcome.ts"
-import type { Delivered } from "./deliver.ts"
+import type { Deliver } from "./deliver.ts"
 import type { Run } from "./run.ts"
 
 /** hooks of observers that died, were interrupted or ran out of time */
@@ -22,43 +22,42 @@ export const observed = (
   context: Context.Context<never>,
   worker: string,
   limit: number,
-  deliver: (run: Run) => Effect.Effect<Delivered, never, any>
-): (run: Run) => Effect.Effect<Delivered, never, any> => {
+  deliver: Deliver
+): Deliver => {
   if (observers.length === 0) return deliver
   const clock = Context.get(context, Clock.Clock)
   const call = caller(context, limit)
-  return (run) =>
-    Effect.suspend(() => {
-      const seen = new Seen(run, clock, worker)
-      // per observer what its `before` returned; `absent` when that did not complete
-      const befores: Array<unknown> = []
-      const before = (from: number): Effect.Effect<void> | undefined => {
-        for (let i = from; i < observers.length; i++) {
-          befores[i] = undefined
-          const observer = observers[i]!
-          if (observer.before === undefined) continue
-          befores[i] = absent
-          const waiting = call(observer, "before", seen, undefined, undefined, befores, i)
-          if (waiting !== undefined) return then(waiting, () => before(i + 1))
-        }
-        return undefined
+  return (fiber, run) => {
+    const seen = new Seen(run, clock, worker)
+    // per observer what its `before` returned; `absent` when that did not complete
+    const befores: Array<unknown> = []
+    const before = (from: number): Effect.Effect<void> | undefined => {
+      for (let i = from; i < observers.length; i++) {
+        befores[i] = undefined
+        const observer = observers[i]!
+        if (observer.before === undefined) continue
+        befores[i] = absent
+        const waiting = call(observer, "before", seen, undefined, undefined, befores, i)
+        if (waiting !== undefined) return then(waiting, () => before(i + 1))
       }
-      const after = (from: number, outcome: Outcome): Effect.Effect<void> | undefined => {
-        for (let i = from; i >= 0; i--) {
-          const observer = observers[i]!
-          if (observer.after === undefined || befores[i] === absent) continue
-          const waiting = call(observer, "after", seen, outcome, befores[i], undefined, 0)
-          if (waiting !== undefined) return then(waiting, () => after(i - 1, outcome))
-        }
-        return undefined
+      return undefined
+    }
+    const after = (from: number, outcome: Outcome): Effect.Effect<void> | undefined => {
+      for (let i = from; i >= 0; i--) {
+        const observer = observers[i]!
+        if (observer.after === undefined || befores[i] === absent) continue
+        const waiting = call(observer, "after", seen, outcome, befores[i], undefined, 0)
+        if (waiting !== undefined) return then(waiting, () => after(i - 1, outcome))
       }
-      const waiting = before(0)
-      const inner = waiting === undefined ? deliver(run) : Effect.flatMap(waiting, () => deliver(run))
-      return Effect.flatMap(inner, (delivered) => {
-        const waiting = after(observers.length - 1, delivered.outcome)
-        return waiting === undefined ? Effect.succeed(delivered) : Effect.as(waiting, delivered)
-      })
+      return undefined
+    }
+    const waiting = before(0)
+    const inner = waiting === undefined ? deliver(fiber, run) : Effect.flatMap(waiting, () => deliver(fiber, run))
+    return Effect.flatMapEager(inner, (delivered) => {
+      const waiting = after(observers.length - 1, delivered.outcome)
+      return waiting === undefined ? Effect.succeed(delivered) : Effect.as(waiting, delivered)
     })
+  }
 }
 
 const absent = Symbol("absent")

@@ -1,5 +1,5 @@
 /** One job while a worker runs it: what its handler sees of it, and what the loop must remember until it is settled. */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -57,6 +57,9 @@ export class Run implements Job {
   refused: Outcome | undefined = undefined
   /** monotonic milliseconds until which the lease is known to be held */
   heldUntil = Number.POSITIVE_INFINITY
+  /** in the lane's lists of runs */
+  livePlace = -1
+  heldPlace = -1
 
   constructor(
     delivery: Delivery,
@@ -82,6 +85,7 @@ export class Run implements Job {
    * end is the body's to judge.
    */
   ended(exit: Exit.Exit<unknown, unknown>): void {
+    if (exit._tag === "Failure") this.failure = exit.cause.reasons.find(Cause.isFailReason) ?? this.failure
     if (this.body !== undefined) return
     if (exit._tag === "Success" || !Exit.hasInterrupts(exit)) this.interrupted = false
     else if (!this.asked) this.interrupted = true

@@ -7,8 +7,8 @@ import * as trace from "../trace.ts"
 import type { Around } from "./deliver.ts"
 
 /** A program that installed no tracer pays nothing. @internal */
-export const around = (context: Context.Context<never>): Around =>
-  Context.get(context, Tracer.Tracer) === Tracer.nativeTracer ? (_, chain) => chain : (job, chain) => {
+export const around = (context: Context.Context<never>): Around | undefined =>
+  Context.get(context, Tracer.Tracer) === Tracer.nativeTracer ? undefined : (job, chain) => {
     const producer = trace.decode(job.headers)
     const attributes = {
       "messaging.system": "windlass",

@@ -42,7 +42,7 @@ export const start = (worker: State, lane: Lane, delivery: Delivery, asked: numb
   const reason = worker.draining ? "the worker stops" : back
   if (reason !== undefined) return end(worker, lane, run, Exit.succeed(unstarted(reason)))
   const fiber = Effect.runForkWith(contextOf(task?.context ?? worker.context, run, task?.task._tag))(
-    worker.deliver(run),
+    Effect.withFiber((fiber) => worker.deliver(fiber, run)),
     uninterruptible
   )
   const exit = fiber.pollUnsafe()

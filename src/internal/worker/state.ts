@@ -10,11 +10,13 @@ import type { Gate } from "../../Gate.ts"
 import type { Job } from "../../Job.ts"
 import type { Outcome } from "../../Outcome.ts"
 import type { Ahead } from "./ahead.ts"
-import type { Delivered } from "./deliver.ts"
+import type { Beside } from "./beside.ts"
+import type { Deliver } from "./deliver.ts"
 import type { Event } from "./events.ts"
 import type { Settings } from "./options.ts"
 import type { Resolved } from "./resolve.ts"
 import type { Run } from "./run.ts"
+import type { Runs } from "./runs.ts"
 
 /** A run that is over and not settled yet. @internal */
 export interface Ended {
@@ -36,11 +38,15 @@ export interface Lane {
   readonly gates: ReadonlyArray<Gate>
   readonly subscription: Subscription
   /** chains that are open */
-  readonly live: Set<Run>
+  readonly live: Runs
   /** from the claim to the confirmed settlement: what the heartbeat renews */
-  readonly held: Set<Run>
+  readonly held: Runs
   /** claimed, not started yet */
   readonly ahead: Ahead
+  /** calls under way that the loop does not wait for */
+  readonly beside: Beside
+  /** slots that claims under way have reserved */
+  reserved: number
   /** over, waiting for the next exchange */
   ended: Array<Ended>
   /** over, and the backend did not say what became of it: waiting to be settled again */
@@ -78,7 +84,7 @@ export interface State {
   readonly crons: ReadonlyArray<{ readonly name: string; readonly run: Effect.Effect<void> }>
   readonly handle: Job["worker"]
   /** a claimed job to its settlement: gates, observers, delivery point, chain */
-  readonly deliver: (run: Run) => Effect.Effect<Delivered, never, any>
+  readonly deliver: Deliver
   readonly progressTo: ConstructorParameters<typeof Run>[3]
   /** open chains of all lanes, and slots that a claim under way has reserved */
   running: number

@@ -119,7 +119,10 @@ export const play = (part: Part, script: Script): Effect.Effect<Played> =>
     const { stop } = script
     // masked, so that an interruption of the test finds the pipeline waited for, and what it holds is given back
     const delivered = yield* Effect.uninterruptibleMask((restore) => {
-      const fiber = Effect.runForkWith(Context.merge(context, ofJob))(pipeline(run), { uninterruptible: true })
+      const fiber = Effect.runForkWith(Context.merge(context, ofJob))(
+        Effect.withFiber((fiber) => pipeline(fiber, run)),
+        { uninterruptible: true }
+      )
       run.root = fiber
       const stopper = stop === undefined
         ? undefined
