@@ -66,7 +66,8 @@ import { Wake } from "./postgres/wake.ts"
  *   within about a millisecond; true when absent. Announcements are sent sparingly and may be missed: polling goes on.
  * - `pollInterval`: the longest that an idle worker goes without looking by itself; 1 second when absent, and never more
  *   than 250 milliseconds while it does not hear announcements. After activity it looks within 5 milliseconds.
- * - `connections`: for calls, at least 2; 4 when absent.
+ * - `connections`: for calls, at least 2; 4 when absent. All but one may claim and settle for one queue at the same time when
+ *   `limits` allow smaller batches than a worker has slots.
  * - `lease`: how long a delivery stays with its owner unless it is extended, at least 1 second; 30 seconds when absent.
  * - `statementTimeout`: after which the server gives a call up; a sixth of the lease, and no more than 5 seconds, when
  *   absent. `false` leaves it to the server's own setting. A server that says nothing at all is given up half as much

@@ -37,6 +37,7 @@ export class Calls {
   readonly name: string
   readonly names: Names
   readonly config: PgConnection.Config
+  readonly connections: number
   private readonly pool: PgPool.PgPool
   private readonly deadline: number
 
@@ -44,6 +45,7 @@ export class Calls {
     this.name = settings.name
     this.names = settings.names
     this.config = settings.config
+    this.connections = settings.connections
     this.pool = pool
     // the server's own time-out comes first, whenever there is an answer at all
     const { statementTimeout } = settings

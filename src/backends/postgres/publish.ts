@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
-import type { BackendError, Item, Limits, Published } from "../../Backend.ts"
+import type { BackendError, Envelope, Item, Limits, Published } from "../../Backend.ts"
 import type { Advanced, Cursor } from "../../Capability.ts"
 import { Coalesce, sizeOfJob } from "../internal/coalesce.ts"
 import type { Calls, Row } from "./calls.ts"
@@ -26,6 +26,11 @@ const advanceCasts = "$1::text, $2::int8, $3::int8, $4::int4, $5::text[], $6::te
   "$9::text[], $10::text[], $11::jsonb, $12::text"
 const casts = "$1::int4, $2::text[], $3::text[], $4::int4[], $5::text[], $6::text[], $7::text[], $8::jsonb, $9::text"
 
+/** a batch of so many is worth a subtransaction of its own */
+const worthTrying = 8
+/** batches that are stored with care after one in which an id was there: who has one has more of them */
+const wary = 64
+
 export class Publish {
   private readonly calls: Calls
   private readonly client: SqlClient
@@ -34,9 +39,12 @@ export class Publish {
   private readonly wake: Wake
   private readonly limits: Limits
   private readonly each: string
+  private readonly fresh: string
   private readonly whole: string
   private readonly moved: string
   private readonly singles: Coalesce<Item, Published, BackendError>
+  /** batches to come before ids are taken for new ones again */
+  private careful = 0
 
   constructor(parts: {
     readonly calls: Calls
@@ -56,6 +64,7 @@ export class Publish {
     this.wake = parts.wake
     this.limits = parts.limits
     this.each = calls.sql(`SELECT * FROM {publish}(${casts})`)
+    this.fresh = calls.sql(`SELECT * FROM {publish_new}(${casts})`)
     this.whole = calls.sql(`SELECT * FROM {publish_whole}(${casts})`)
     this.moved = calls.sql(`SELECT * FROM {advance}(${advanceCasts})`)
     this.singles = new Coalesce({
@@ -116,10 +125,21 @@ export class Publish {
     items: ReadonlyArray<Item>,
     atomic: boolean
   ): Effect.Effect<ReadonlyArray<Published>, BackendError> {
+    if (!atomic && items.every(isPlain)) return this.storePlain(queue, items)
     return Effect.flatMap(
       this.alone(atomic ? this.whole : this.each, queue, items),
       (rows) => corrected(items, answer(items, rows, atomic), atomic, (again) => this.store(queue, again, false))
     )
+  }
+
+  /** the usual batch, which only an id can keep out: mostly a new one, and then nobody looks for it */
+  private storePlain(queue: number, items: ReadonlyArray<Item>): Effect.Effect<ReadonlyArray<Published>, BackendError> {
+    const tries = this.careful === 0 && items.length >= worthTrying
+    if (this.careful > 0) this.careful--
+    return Effect.map(this.alone(tries ? this.fresh : this.each, queue, items), (rows) => {
+      if (rows.length > 0) this.careful = wary
+      return answer(items, rows, false)
+    })
   }
 
   /** moves a cursor and stores the items, both or neither; on a connection of its own, in no transaction of the caller */
@@ -216,35 +236,36 @@ const misled = (items: ReadonlyArray<Item>, answers: ReadonlyArray<Published>): 
 const parametersOf = (queue: number, items: ReadonlyArray<Item>, hint: string | null): ReadonlyArray<unknown> => {
   const { length } = items
   const ids = new Array<string>(length)
-  const tasks = new Array<string>(length)
-  const versions = new Array<number>(length)
-  const origins = new Array<string>(length)
-  const headers = new Array<string | null>(length)
   const payloads = new Array<string>(length)
+  let headers: Array<string | null> | undefined
   let extra: Array<object> | undefined
   for (let i = 0; i < length; i++) {
     const item = items[i]!
     const { envelope } = item
     ids[i] = envelope.id
-    tasks[i] = envelope.task
-    versions[i] = envelope.version
-    origins[i] = envelope.origin
-    headers[i] = headersOf(envelope.headers)
     payloads[i] = envelope.payload
-    if (isPlain(item)) continue
-    ;(extra ??= []).push(extraOf(item, i + 1))
+    const text = headersOf(envelope.headers)
+    if (text !== null) (headers ??= new Array<string | null>(length).fill(null))[i] = text
+    if (!isPlain(item)) (extra ??= []).push(extraOf(item, i + 1))
   }
   return [
     number(queue),
     texts(ids),
-    texts(tasks),
-    numbers(versions),
-    texts(origins),
-    texts(headers),
+    texts(shared(items, ({ task }) => task)),
+    numbers(shared(items, ({ version }) => version)),
+    texts(shared(items, ({ origin }) => origin)),
+    headers === undefined ? null : texts(headers),
     texts(payloads),
     extra === undefined ? null : JSON.stringify(extra),
     hint
   ]
+}
+
+/** what the items have there: one for all of them if it is the same, or one each */
+const shared = <A>(items: ReadonlyArray<Item>, of: (envelope: Envelope) => A): ReadonlyArray<A> => {
+  if (items.length === 0) return []
+  const first = of(items[0]!.envelope)
+  return items.every(({ envelope }) => of(envelope) === first) ? [first] : items.map(({ envelope }) => of(envelope))
 }
 
 const isPlain = ({ due, group, keepResult, priority, unique }: Item): boolean =>

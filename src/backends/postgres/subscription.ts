@@ -194,6 +194,8 @@ export const make = Effect.fnUntraced(
             call("exchange", items, max),
             ({ deliveries, settled }) => [settled, deliveries] as readonly [typeof settled, ReadonlyArray<Delivery>]
           ),
+      // one connection is left to heartbeats
+      exchanges: calls.connections - 1,
       // the poll is inside `await`
       pollMillis: undefined,
       await: () => refuse(closed("await")) ?? rest,

@@ -15,11 +15,18 @@ const extra = `jsonb_to_recordset(p_extra) AS e(
 const held = "u.queue = p_queue AND u.key = e.ukey AND (e.lasts IS NULL OR e.lasts > 0) " +
   "AND (u.expires IS NULL OR u.expires > p_now)"
 
+/** p_tasks, p_versions, p_origins: one for all items, or one each; p_headers: null when none has any */
 export const parameters =
   `p_queue int4, p_ids text[], p_tasks text[], p_versions int4[], p_origins text[], p_headers text[],
   p_payloads text[], p_extra jsonb, p_hint text`
 
-const items = "unnest(v_nums, p_ids, p_tasks, p_versions, p_origins, p_headers, p_payloads)"
+/** what every job has: as it is stored, and as it is given. Where an array is shorter than that of the ids there are nulls */
+const plain = "num, id, queue, task, version, origin, headers, payload, rank, enqueued"
+const columns =
+  "p_queue, coalesce(task, p_tasks[1]), coalesce(version, p_versions[1]), coalesce(origin, p_origins[1]), " +
+  "headers, payload"
+const given = "p_ids, p_tasks, p_versions, p_origins, p_headers, p_payloads"
+const names = "id, task, version, origin, headers, payload"
 
 export const publish: ReadonlyArray<string> = [
   // removes every trace of a job that is in no place
@@ -108,17 +115,15 @@ export const publish: ReadonlyArray<string> = [
     LOOP
       IF p_extra IS NULL THEN
         WITH j AS (
-          INSERT INTO {job} (num, id, queue, task, version, origin, headers, payload, rank, enqueued)
-          SELECT num, id, p_queue, task, version, origin, headers, payload, 0, v_now
-          FROM ${items} AS x(num, id, task, version, origin, headers, payload)
+          INSERT INTO {job} (${plain})
+          SELECT num, id, ${columns}, 0, v_now FROM unnest(v_nums, ${given}) AS x(num, ${names})
           ORDER BY id, num ON CONFLICT (id) DO NOTHING RETURNING num)
         INSERT INTO {ready} (queue, rank, pos, num, special) SELECT p_queue, 0, num, num, false FROM j;
       ELSE
-        INSERT INTO {job} (num, id, queue, task, version, origin, headers, payload, rank, enqueued, due, scheduled_for,
-          grp, grp_limit, ukey, until, keep)
-        SELECT x.num, x.id, p_queue, task, version, origin, headers, payload, coalesce(e.rank, 0::int2), v_now,
+        INSERT INTO {job} (${plain}, due, scheduled_for, grp, grp_limit, ukey, until, keep)
+        SELECT x.num, x.id, ${columns}, coalesce(e.rank, 0::int2), v_now,
           w.due, w.due, e.grp, e.lim, e.ukey, e.until, e.keep
-        FROM ${items} WITH ORDINALITY AS x(num, id, task, version, origin, headers, payload, n)
+        FROM unnest(v_nums, ${given}) WITH ORDINALITY AS x(num, ${names}, n)
         LEFT JOIN ${extra} ON e.n = x.n
         CROSS JOIN LATERAL (SELECT CASE WHEN e.due > v_now THEN e.due WHEN e.after > 0 THEN v_now + e.after END) AS w(due)
         ORDER BY x.id, x.num ON CONFLICT (id) DO NOTHING;
@@ -153,6 +158,27 @@ export const publish: ReadonlyArray<string> = [
     IF p_hint IS NOT NULL THEN PERFORM pg_notify('{$channel}', p_hint); END IF;
   END $f$`,
 
+  // the same for items without extras whose ids nobody is expected to have: it looks for none, and begins again with care
+  // when there is one. Not for transactions of users, who would have a subtransaction for each call
+  `CREATE FUNCTION {publish_new}(${parameters}) RETURNS TABLE (o_n int4, o_existing text) ${entry}
+  #variable_conflict use_column
+  DECLARE v_now int8 := {now}();
+  BEGIN
+    BEGIN
+      WITH j AS (
+        INSERT INTO {job} (${plain})
+        SELECT num, id, ${columns}, 0, v_now
+        -- numbered before they are sorted
+        FROM (SELECT nextval('{seq}') AS num, * FROM unnest(${given}) AS x(${names})) x
+        ORDER BY id RETURNING num)
+      INSERT INTO {ready} (queue, rank, pos, num, special) SELECT p_queue, 0, num, num, false FROM j;
+      IF p_hint IS NOT NULL THEN PERFORM pg_notify('{$channel}', p_hint); END IF;
+      RETURN;
+    EXCEPTION WHEN unique_violation THEN NULL;
+    END;
+    RETURN QUERY SELECT * FROM {publish}(p_queue, ${given}, NULL, p_hint);
+  END $f$`,
+
   // all or nothing: a duplicate takes the others back, and is still reported
   `CREATE FUNCTION {publish_whole}(${parameters}) RETURNS TABLE (o_n int4, o_existing text) ${entry}
   #variable_conflict use_column
@@ -160,7 +186,7 @@ export const publish: ReadonlyArray<string> = [
   BEGIN
     BEGIN
       SELECT array_agg(o_n), array_agg(o_existing) INTO v_n, v_existing
-      FROM {publish}(p_queue, p_ids, p_tasks, p_versions, p_origins, p_headers, p_payloads, p_extra, p_hint);
+      FROM {publish}(p_queue, ${given}, p_extra, p_hint);
       IF v_n IS NOT NULL THEN RAISE EXCEPTION USING ERRCODE = 'WL001'; END IF;
     EXCEPTION WHEN SQLSTATE 'WL001' THEN NULL;
     END;
