@@ -23,8 +23,8 @@
  * limit that is moved gives or takes back up to 1,000 turns in one script, and the rest in the claims that follow: until
  * then some of a group that was raised by thousands are `blocked` still.
  *
- * **Latency.** A worker that is idle in the process that enqueues claims in the packet of the jobs, in another process when
- * the server wakes it: a round trip more. node-redis sets a timer for every command (`commandOptions.timeout`, 5 seconds),
+ * **Latency.** A worker that is idle in the process that enqueues claims in the script that stores the jobs, in another
+ * process when the server wakes it: a round trip more. node-redis sets a timer for every command (`commandOptions.timeout`, 5 seconds),
  * which fires also when the answer is there; every call here is bounded by `callTimeout` anyway. A process whose jobs come
  * one at a time saves about a tenth of its time with `NodeRedis.layer({ url, commandOptions: { timeout: 0 } })`.
  *
@@ -68,6 +68,7 @@ import { leader } from "./redis/leader.ts"
 import { priorities, whole } from "./redis/limits.ts"
 import { Listen } from "./redis/listen.ts"
 import { sweep } from "./redis/maintenance.ts"
+import { Pairs } from "./redis/pairs.ts"
 import { cursor } from "./redis/publish.ts"
 import { Queues } from "./redis/queues.ts"
 import { results } from "./redis/results.ts"
@@ -169,7 +170,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const scope = yield* Effect.scope
   const run = Effect.runForkWith(yield* Effect.context())
   const listen = new Listen(calls, wake, cluster, (effect) => void run(Effect.forkIn(effect, scope)))
-  const engine: Engine = { calls, queues, wake, listen, limits, cluster, retention, lease, poll }
+  const pairs = new Pairs(calls)
+  const engine: Engine = { calls, pairs, queues, wake, listen, limits, cluster, retention, lease, poll }
   const reader = new Reader(engine)
   yield* Effect.forkScoped(hear(calls, wake))
   yield* Effect.forkScoped(sweep(engine))

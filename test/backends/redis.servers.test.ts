@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import { Redis } from "effect/persistence/Redis"
 import * as References from "effect/References"
@@ -214,6 +215,34 @@ describe("redis servers", () => {
           yield* redis.send("CONFIG", "SET", "maxmemory", "0")
           assert.deepStrictEqual(yield* queue.publish("q", [item("more")]), [{ _tag: "Stored" }])
         }).pipe(Effect.scoped, Effect.provide(on(url)))
+      }).pipe(Effect.scoped),
+    20_000
+  )
+
+  it.live(
+    "what an idle worker is to be given is refused by a full server, and the worker goes on; SCRIPT FLUSH holds up neither",
+    () =>
+      Effect.gen(function*() {
+        const { url } = yield* server()
+        yield* Effect.gen(function*() {
+          const queue = yield* Backend
+          const redis = yield* Redis
+          const subscription = yield* queue.subscribe("q", { worker: "w" })
+          const waits = yield* Latch.make()
+          const noting = {
+            ...subscription,
+            await: (room: number) => Effect.andThen(waits.open, subscription.await(room))
+          }
+          const idle = yield* Effect.forkChild(receive(noting), { startImmediately: true })
+          yield* waits.await
+          yield* redis.send("CONFIG", "SET", "maxmemory", "1mb")
+          const error = yield* Effect.flip(queue.publish("q", [item("a")]))
+          assert.deepStrictEqual([error.operation, error.outcome], ["publish", "NotApplied"])
+          yield* redis.send("CONFIG", "SET", "maxmemory", "0")
+          yield* redis.send("SCRIPT", "FLUSH")
+          assert.deepStrictEqual(yield* queue.publish("q", [item("b")]), [{ _tag: "Stored" }])
+          assert.deepStrictEqual(idsOf(yield* Fiber.join(idle)), ["b"])
+        }).pipe(Effect.scoped, Effect.provide(on(url, { pollInterval: "1 hour" })))
       }).pipe(Effect.scoped),
     20_000
   )

@@ -5,11 +5,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { Redis } from "effect/persistence/Redis"
 import * as References from "effect/References"
-import { Backend, type Delivery, type Item, type Settlement } from "windlass/Backend"
+import { Backend, type BackendError, type Delivery, type Item, type Settlement } from "windlass/Backend"
 import * as RedisBackend from "windlass/backends/RedisBackend"
 import * as Capability from "windlass/Capability"
 import { Calls } from "../../src/backends/redis/calls.ts"
@@ -286,6 +287,50 @@ describe("redis", () => {
         assert.isUndefined(yield* looking("nowhere", "nowhere"))
       }).pipe(Effect.provide(deleted(prefix)))
     }).pipe(Effect.provide(client())))
+
+  it.live("an idle worker is given what it was woken for, whatever was asked for the jobs and whatever is known of them", () =>
+    Effect.gen(function*() {
+      const queue = yield* Backend
+      const subscription = yield* queue.subscribe("q", { worker: "w" })
+      const waits = yield* Latch.make()
+      const receive: Effect.Effect<ReadonlyArray<Delivery>, BackendError> = Effect.flatMap(
+        subscription.take(10),
+        (taken) =>
+          taken.length > 0
+            ? Effect.succeed(taken)
+            : Effect.andThen(Effect.andThen(waits.open, subscription.await(10)), Effect.suspend(() => receive))
+      )
+      /** what is published while one waits, and what that one gets */
+      const publish = Effect.fnUntraced(function*(...items: ReadonlyArray<Item>) {
+        const idle = yield* Effect.forkChild(receive, { startImmediately: true })
+        yield* waits.await
+        waits.closeUnsafe()
+        const answers = yield* queue.publish("q", items)
+        return [answers.map(({ _tag }) => _tag), idsOf(yield* Fiber.join(idle))]
+      })
+      const later: Item["due"] = { _tag: "After", millis: 60_000 }
+      const key = { key: "k", until: "finished" } as const
+      assert.deepStrictEqual(yield* publish(item("a"), item("b")), [["Stored", "Stored"], ["a", "b"]])
+      assert.deepStrictEqual(yield* publish(item("a"), item("c"), item("c")), [
+        ["Duplicate", "Stored", "Duplicate"],
+        ["c"]
+      ])
+      assert.deepStrictEqual(
+        yield* publish(
+          item("low", { priority: -1 }),
+          item("high", { priority: 1 }),
+          item("late", { due: later }),
+          item("g1", { group: "g" }),
+          item("g2", { group: "g" }),
+          item("k1", { unique: key }),
+          item("k2", { unique: key })
+        ),
+        [
+          ["Stored", "Stored", "Stored", "Stored", "Stored", "Stored", "Duplicate"],
+          ["high", "g1", "k1", "low"]
+        ]
+      )
+    }).pipe(Effect.scoped, Effect.provide(fresh())))
 
   it.live("a claim says when its own lease ends, so a worker that waits looks for its lost jobs in time", () =>
     Effect.gen(function*() {

@@ -6,6 +6,7 @@
 import type { Limits } from "../../Backend.ts"
 import type { Calls } from "./calls.ts"
 import type { Listen } from "./listen.ts"
+import type { Pairs } from "./pairs.ts"
 import type { Queues } from "./queues.ts"
 import type { Wake } from "./wake.ts"
 
@@ -17,6 +18,7 @@ export interface Retention {
 
 export interface Engine {
   readonly calls: Calls
+  readonly pairs: Pairs
   readonly queues: Queues
   readonly wake: Wake
   readonly listen: Listen

@@ -175,7 +175,7 @@ const toDeliveries = (claimed: Claimed, queue: string, keepsSuccesses: boolean):
 }
 
 export const exchange = (
-  { calls, listen, retention, wake }: Engine,
+  { calls, listen, pairs, retention, wake }: Engine,
   operation: string,
   queue: string,
   worker: string,
@@ -198,7 +198,9 @@ export const exchange = (
 
     const call = (name: string, batch: Batch, claim: number) =>
       Effect.map(
-        calls.run<Reply>(operation, "exchange", name, batch.args(worker, claim, calls.until), batch.targets),
+        claim < 1
+          ? calls.run<Reply>(operation, "exchange", name, batch.args(worker, claim, calls.until), batch.targets)
+          : pairs.exchange<Reply>(operation, name, batch.args(worker, claim, calls.until), batch.targets),
         (reply) => {
           const [lost, others, , , , now] = reply
           if (now !== undefined) calls.clockSeen(now)

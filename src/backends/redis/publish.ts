@@ -16,13 +16,17 @@ import { topicOf } from "./wake.ts"
 const stored: Published = { _tag: "Stored" }
 const skipped: Published = { _tag: "Skipped" }
 
-const toPublished = (answer: string): Published =>
-  answer === "" ? stored : answer === "s" ? skipped : { _tag: "Duplicate", existing: answer.slice(1) }
+const toPublished = (items: ReadonlyArray<Item>, answers: ReadonlyArray<string>): ReadonlyArray<Published> =>
+  answers.length === 0
+    ? items.map(() => stored)
+    : answers.map((answer) =>
+      answer === "" ? stored : answer === "s" ? skipped : { _tag: "Duplicate", existing: answer.slice(1) }
+    )
 
 /** the arguments of a publish */
 const argsOf = (items: ReadonlyArray<Item>, atomic: boolean): Array<string> => {
   const args: Array<string> = [atomic ? "1" : "0"]
-  for (const item of items) write(item, args)
+  write(items, args)
   return args
 }
 
@@ -55,23 +59,31 @@ export const publish = (
   })
 
 const store = (
-  { calls, queues, wake }: Engine,
+  { calls, pairs, queues, wake }: Engine,
   queue: string,
   items: ReadonlyArray<Item>,
   atomic: boolean
-): Effect.Effect<ReadonlyArray<Published>, BackendError> =>
-  Effect.map(
+): Effect.Effect<ReadonlyArray<Published>, BackendError> => {
+  const topic = topicOf.queue(queue)
+  const signal = () => wake.signal(topic)
+  const alone = (args: ReadonlyArray<string>) =>
+    Effect.tap(
+      // an idle worker of this process need not wait for the answer: its claim goes right behind the jobs
+      calls.run<ReadonlyArray<string>>("publish", "publish", queue, args, [], signal),
+      () => Effect.sync(signal)
+    )
+  return Effect.map(
     Effect.andThen(
       queues.register(queue),
-      // an idle worker of this process need not wait for the answer: its claim goes right behind the jobs
-      calls.run<ReadonlyArray<string>>("publish", "publish", queue, argsOf(items, atomic), [], () =>
-        wake.signal(topicOf.queue(queue)))
+      Effect.suspend(() => {
+        const args = argsOf(items, atomic)
+        const paired = wake.isListened(topic) ? pairs.offer(queue, items.length, args, signal) : undefined
+        return paired ?? alone(args)
+      })
     ),
-    (answers) => {
-      wake.signal(topicOf.queue(queue))
-      return answers.map(toPublished)
-    }
+    (answers) => toPublished(items, answers)
   )
+}
 
 type Moved = readonly [moved: 1, answers: ReadonlyArray<string>] | readonly [moved: 0, at: string]
 
@@ -90,7 +102,7 @@ export const cursor = ({ calls, limits, queues, wake }: Engine): Context.Service
         (moved): Advanced => {
           if (moved[0] === 0) return { _tag: "Stale", at: positionOf(moved[1]) }
           if (items.length > 0) wake.signal(topicOf.queue(queue))
-          return { _tag: "Advanced", published: moved[1].map(toPublished) }
+          return { _tag: "Advanced", published: toPublished(items, moved[1]) }
         }
       )
     }),

@@ -66,33 +66,86 @@ const numbersOf = ({ due, keepResult, priority }: Item): string => {
   return `${rank} ${keep} ${when}`
 }
 
-/** the four arguments of one item */
-export const write = (item: Item, into: Array<string>): void => {
-  const { headers, id, origin, payload, task, version } = item.envelope
-  const rest: Array<unknown> = [version, origin]
-  for (const _ in headers) {
-    rest.push(headers)
-    break
+/** nothing was asked for but that it runs */
+const isPlain = ({ due, group, keepResult, priority, unique }: Item): boolean =>
+  due === undefined && (priority === undefined || priority === 0) && keepResult === undefined && group === undefined &&
+  unique === undefined
+
+/** parts 3 and 4 with their ends */
+interface Head extends Pick<Envelope, "task" | "version" | "origin"> {
+  readonly text: string
+}
+
+/** most jobs have the head of the one before: it is neither made nor parsed again */
+let written: Head | undefined
+let seen: Head | undefined
+
+const headOf = ({ headers, origin, task, version }: Envelope): string => {
+  for (const _ in headers) return `${taskLine(task)}\n${JSON.stringify([version, origin, headers])}\n`
+  if (written === undefined || written.task !== task || written.version !== version || written.origin !== origin) {
+    written = { task, version, origin, text: `${taskLine(task)}\n${JSON.stringify([version, origin])}\n` }
   }
-  into.push(id, numbersOf(item), own(item), `${taskLine(task)}\n${JSON.stringify(rest)}\n${payload}`)
+  return written.text
+}
+
+/**
+ * The items of a batch as arguments: how many there are of each, then those. Two, the id and parts 3 to 5, when nothing is to
+ * be said of any item; else four: the id, the numbers, what scripts need to know, parts 3 to 5
+ */
+export const write = (items: ReadonlyArray<Item>, into: Array<string>): void => {
+  const plain = items.every(isPlain)
+  into.push(plain ? "2" : "4")
+  for (const item of items) {
+    const { envelope } = item
+    into.push(envelope.id)
+    if (!plain) into.push(numbersOf(item), own(item))
+    into.push(headOf(envelope) + envelope.payload)
+  }
+}
+
+/** whole numbers with a space between, from the second character on */
+const numbersIn = (record: string, end: number): ReadonlyArray<number> => {
+  const numbers: Array<number> = []
+  let n = 0
+  let sign = 1
+  for (let i = 1; i <= end; i++) {
+    const code = record.charCodeAt(i)
+    if (code === 45) {
+      sign = -1
+    } else if (code >= 48) {
+      n = n * 10 + code - 48
+    } else {
+      numbers.push(sign * n)
+      n = 0
+      sign = 1
+    }
+  }
+  return numbers
 }
 
 export const read = (id: string, record: string): Record => {
   const a = record.indexOf("\n")
   const b = record.indexOf("\n", a + 1)
-  const c = record.indexOf("\n", b + 1)
-  const d = record.indexOf("\n", c + 1)
-  const [num, enqueued, scheduled, rank, keep] = record.slice(1, a).split(" ").map(Number)
+  const [num, enqueued, scheduled, rank, keep] = numbersIn(record, a)
   const marks = b === a + 1 ? undefined : JSON.parse(record.slice(a + 1, b)) as { g?: string; k?: string }
-  const [version, origin, headers] = JSON.parse(record.slice(c + 1, d)) as [number, Origin, Envelope["headers"]?]
+  let head = seen
+  let headers: Envelope["headers"] | undefined
+  if (head === undefined || !record.startsWith(head.text, b + 1)) {
+    const c = record.indexOf("\n", b + 1)
+    const d = record.indexOf("\n", c + 1)
+    const [version, origin, own] = JSON.parse(record.slice(c + 1, d)) as [number, Origin, Envelope["headers"]?]
+    head = { task: JSON.parse(record.slice(b + 1, c)) as string, version, origin, text: record.slice(b + 1, d + 1) }
+    headers = own
+    if (own === undefined) seen = head
+  }
   return {
     envelope: {
       id,
-      task: JSON.parse(record.slice(b + 1, c)) as string,
-      version,
-      payload: record.slice(d + 1),
+      task: head.task,
+      version: head.version,
+      payload: record.slice(b + 1 + head.text.length),
       headers: headers ?? {},
-      origin
+      origin: head.origin
     },
     plain: record.charCodeAt(0) === 112,
     num: num!,

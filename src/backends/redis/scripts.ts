@@ -30,19 +30,22 @@ const rest = [jobs, place, groups, moves, keys, ending]
 const whole = [base, ...rest]
 
 const storing = [base, lazily(["publishAny"], ...rest, any), publish]
-const exchanging = lazily(
-  ["settleAll", "reclaim", "promote", "parse", "started", "inGroup", "freeKey", "sweep", "tell"],
-  ...rest,
-  reroute,
-  Exchange.settle,
-  Exchange.reclaim
-)
+const inExchange = ["settleAll", "reclaim", "promote", "parse", "started", "inGroup", "freeKey", "sweep", "tell"]
+const settling = [reroute, Exchange.settle, Exchange.reclaim]
+const exchanging = [Exchange.successes, Exchange.claim, Exchange.exchange]
 
 /** of one queue: they get all of its keys */
 export const scripts = {
   publish: script(...storing, publishAll),
   advance: script(...storing, advance),
-  exchange: script(base, exchanging, Exchange.successes, Exchange.claim, Exchange.exchange),
+  exchange: script(base, lazily(inExchange, ...rest, ...settling), ...exchanging, Exchange.exchangeAll),
+  publishAndExchange: script(
+    base,
+    lazily(["publishAny", ...inExchange], ...rest, any, ...settling),
+    publish,
+    ...exchanging,
+    Exchange.publishAndExchange
+  ),
   extend: script(base, Operations.extend),
   cancel: script(...whole, Operations.cancel),
   pause: script(base, jobs, Operations.pause),

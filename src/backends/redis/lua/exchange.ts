@@ -217,31 +217,45 @@ end
 /** answers: indexes of lost successes, answers of the others, the claim, milliseconds until something is due, whether more
  * is ready (2: the claim found nothing and has not looked at everything), the server's time */
 export const exchange = String.raw`
-local WORKER, MAX, UNTIL = ARGV[${first}], tonumber(ARGV[${first + 1}]), tonumber(ARGV[${first + 2}])
-local COUNT, FROM = tonumber(ARGV[${first + 3}]), ${first + 4}
-if #ARGV ~= FROM + 2 * COUNT then return redis.error_reply('ERR the arguments are not those of this script') end
-local lost = COUNT > 0 and succeed(FROM, COUNT) or {}
-local others = ARGV[FROM + 2 * COUNT]
-local answers = others ~= '' and rest().settleAll(cjson.decode(others)) or {}
-if MAX < 1 then
-  if made then made.tell() end
-  return { lost, answers }
+-- the arguments begin at that index, and are the last ones
+local function exchange(from)
+  local worker, max, till, count = ARGV[from], tonumber(ARGV[from + 1]), tonumber(ARGV[from + 2]), tonumber(ARGV[from + 3])
+  from = from + 4
+  if #ARGV ~= from + 2 * count then return redis.error_reply('ERR the arguments are not those of this script') end
+  local lost = count > 0 and succeed(from, count) or {}
+  local others = ARGV[from + 2 * count]
+  local answers = others ~= '' and rest().settleAll(cjson.decode(others)) or {}
+  if max < 1 then
+    if made then made.tell() end
+    return { lost, answers }
+  end
+  -- a client that lost the connection sends what it kept when it is back: jobs are not handed out to nobody
+  local late = till > 0 and NOW > till
+  local meta = call('HMGET', META, 'paused', 'fence')
+  local claimed, soon, left = none, math.huge, false
+  if late then
+    left = not meta[1] and call('EXISTS', READY) == 1
+  elseif not meta[1] then
+    claimed, soon, left = claim(worker, max, meta[2])
+  end
+  local more = left or soon <= NOW
+  -- one who waits elsewhere looks at what is left, and wakes the next
+  if more then call('ZADD', WAKE, 0, '0') else call('DEL', WAKE) end
+  if made then made.tell(true) end
+  return {
+    lost, answers, claimed, soon == math.huge and -1 or math.max(0, soon - NOW),
+    more and (claimed == none and not late and 2 or 1) or 0, NOW
+  }
 end
--- a client that lost the connection sends what it kept when it is back: jobs are not handed out to nobody
-local late = UNTIL > 0 and NOW > UNTIL
-local meta = call('HMGET', META, 'paused', 'fence')
-local claimed, soon, left = none, math.huge, false
-if late then
-  left = not meta[1] and call('EXISTS', READY) == 1
-elseif not meta[1] then
-  claimed, soon, left = claim(WORKER, MAX, meta[2])
-end
-local more = left or soon <= NOW
--- one who waits elsewhere looks at what is left, and wakes the next
-if more then call('ZADD', WAKE, 0, '0') else call('DEL', WAKE) end
-if made then made.tell(true) end
-return {
-  lost, answers, claimed, soon == math.huge and -1 or math.max(0, soon - NOW),
-  more and (claimed == none and not late and 2 or 1) or 0, NOW
-}
+`
+
+export const exchangeAll = `return exchange(${first})`
+
+/**
+ * A publish with the exchange that comes right behind it. Own arguments: how many are those of the publish, those, and those
+ * of the exchange, which claims. Answers: those of both.
+ */
+export const publishAndExchange = String.raw`
+local to = ${first} + tonumber(ARGV[${first}])
+return { publish(${first + 1}, to, true), exchange(to + 1) }
 `
