@@ -3,7 +3,16 @@
  * Every job has to be handled once, or the cell fails.
  */
 import { backlog, type Point } from "./backlog.ts"
-import { bulk, deferred, type Engine, type Payload, payloadsOf, type Place, type Queue } from "./contender.ts"
+import {
+  bulk,
+  deferred,
+  type Engine,
+  type Payload,
+  payloadOf,
+  payloadsOf,
+  type Place,
+  type Queue
+} from "./contender.ts"
 import { cold, counter, percentiles, type Run, timed } from "./counter.ts"
 import { load } from "./registry.ts"
 import type { At, Measure } from "./results.ts"
@@ -34,6 +43,9 @@ export interface Found {
   readonly waiting?: number | undefined
   readonly points?: Readonly<Record<string, Point>> | undefined
 }
+
+/** milliseconds of one job after another before a worker is called idle: it runs for days, and its code is compiled by then */
+const warming = 1_500
 
 const sleep = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
@@ -95,24 +107,28 @@ const measures: Record<Measure, (queue: Queue, order: Order) => Promise<Part>> =
     return rate(found)
   },
   latency: async (queue, { concurrency, jobs }) => {
-    const times: Array<number> = []
     let came: () => void = () => {}
     const worker = await queue.work(concurrency, () => came())
-    // until it is idle
-    await sleep(500)
-    for (const payload of payloadsOf(jobs)) {
-      await sleep(3)
+    const once = async (payload: Payload) => {
       const arrived = deferred()
       came = arrived.resolve
       const start = performance.now()
       const enqueued = queue.enqueueEach([payload], 1)
       await arrived.promise
-      times.push(performance.now() - start)
+      const millis = performance.now() - start
       await enqueued
+      return millis
+    }
+    for (const end = performance.now() + warming; performance.now() < end;) await once(payloadOf(0))
+    // until it is idle
+    await sleep(500)
+    const times: Array<number> = []
+    for (const payload of payloadsOf(jobs)) {
+      await sleep(3)
+      times.push(await once(payload))
     }
     await worker.stop()
-    // the first ones compile code
-    const { p50, p95, p99 } = percentiles(times.slice(jobs >> 2))
+    const { p50, p95, p99 } = percentiles(times)
     return { figure: p50, p95, p99 }
   },
   scale: async (queue, order) => rate(await scale(queue, order)),

@@ -74,11 +74,12 @@ const raw = (engine: Engine, name: string, jobs: Jobs): Entrant => ({
 
 export const entrants: ReadonlyArray<Entrant> = [
   ...windlass("memory", {
-    process: { one: 60, many: 200 },
+    // as many as PersistedQueue gets, which slows down when more are waiting
+    process: { one: 60, many: 120 },
     enqueue: { one: 40, many: 40 },
     bulk: 100,
     through: 40
-  }, { process: { many: 200 } }),
+  }, { process: { many: 120 } }),
   peer("memory", "Effect PersistedQueue", "effect.ts", {
     process: { one: 40, many: 120 },
     enqueue: { one: 40, many: 40 },
@@ -92,12 +93,12 @@ export const entrants: ReadonlyArray<Entrant> = [
   }),
 
   ...windlass("sqlite", {
-    process: { one: 10, many: 80 },
+    process: { one: 10, many: 200 },
     enqueue: { one: 10, many: 40 },
     bulk: 80,
     through: 30
-  }, { process: { many: 80 } }),
-  raw("sqlite", "raw statements", { process: { many: 150 }, enqueue: { one: 20 }, bulk: 150 }),
+  }, { process: { many: 200 } }),
+  raw("sqlite", "raw statements", { process: { many: 200 }, enqueue: { one: 20 }, bulk: 150 }),
 
   ...windlass("postgres", {
     process: { one: 3, many: 50 },

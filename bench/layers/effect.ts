@@ -61,6 +61,28 @@ const byHand = (counts: Contender["counts"], layer: (cell: Cell, n: number) => (
   }
 })
 
+/** what "three middlewares" does around a handler: a service that is a scoped resource, hooks, and the timing */
+const three = (cell: Cell): Job => {
+  const value = Context.Service<Used, Used>("bench/Value")
+  const handler = handlers.sync(cell)
+  let longest = 0
+  return (payload) =>
+    Effect.suspend(() => {
+      const begun = performance.now()
+      const inner = Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(enter(cell), () => Effect.onExit(restore(handler(payload)), () => leave(cell)))
+      )
+      const resource = Effect.acquireRelease(enter(cell), () => leave(cell))
+      return Effect.onExit(
+        Effect.scoped(Effect.flatMap(resource, (held) => Effect.provideService(inner, value, held))),
+        () => {
+          longest = Math.max(longest, performance.now() - begun)
+          return Effect.void
+        }
+      )
+    })
+}
+
 const ready = (n: number) => payloads[n]!
 const fromText = (n: number) => decoded(stored[n]!)
 
@@ -83,6 +105,10 @@ export const contenders: Contenders = {
   "the engine alone": { counts: { in: 0, out: 0 }, run: (cell) => Effect.runPromise(exchange(cell)) },
   "Effect.runFork": contender(ready, "sync"),
   "Effect.runFork, decoding": contender(fromText, "sync"),
+  "Effect.runFork, three layers by hand": {
+    counts: { in: 0, out: 0 },
+    run: (cell) => run(cell, fromText, three(cell))
+  },
   "Effect by hand, provide": byHand({ in: 1, out: 0 }, (cell, n) => {
     const value = Context.Service<Used, Used>(`bench/Value${n}`)
     return (next) => (payload) =>

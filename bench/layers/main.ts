@@ -46,8 +46,9 @@ const counts = (values.layers ?? (values.short ? "0,10" : "0,1,5,10,20")).split(
 const wanted = values.only?.split(",")
 const rounds = Number(values.rounds ?? (values.short ? 3 : 5))
 const concurrency = Number(values.concurrency ?? 50)
-// no shorter in a short run: V8 needs some ten thousand jobs before what it compiled is what a worker runs for days
-const stretch = Number(values.stretch ?? 15_000)
+// no shorter in a short run: V8 needs some ten thousand jobs before what it compiled is what a worker runs for days, and
+// the first three stretches of a cell are for that
+const stretch = Number(values.stretch ?? 25_000)
 
 install()
 const peers = ["koa-compose", "@middy/core"].map((name) => {

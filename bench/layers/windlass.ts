@@ -107,6 +107,10 @@ export const contenders: Contenders = {
     both,
     (cell, value) => Middleware.hooks({ provides: value, before: () => resource(cell) })
   ),
+  "scoped, before and after": declared(
+    both,
+    (cell, value) => Middleware.hooks({ provides: value, before: () => enter(cell), after: () => leave(cell) })
+  ),
   "scoped, in a gen": declared(both, (cell, value) => (next, input) =>
     Effect.gen(function*() {
       const held = yield* resource(cell)
