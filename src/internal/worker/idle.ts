@@ -1,5 +1,6 @@
 /** A lane with room and nothing to run: it waits for work, for its own jobs to end, or for the worker to stop. */
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { backOff } from "./call.ts"
 import { changes, type Lane, type State, wakeAll } from "./state.ts"
 
@@ -16,15 +17,20 @@ export const idle = (worker: State, lane: Lane, room: number, quietAt: number): 
         Effect.logWarning(`waiting for jobs of queue ${lane.queue} failed`, error),
         Effect.sleep(backOff(++lane.failures))
       ))
+    // the poll is the floor under every hint: a missed wake-up costs at most this long
+    const woken = lane.poll === undefined ? work : Effect.raceFirst(work, Effect.sleep(lane.poll))
     lane.waiting = true
-    const woken = Effect.raceFirst(work, lane.changed.await)
-    return Effect.ensuring(
-      // the poll is the floor under every hint: a missed wake-up costs at most this long
-      lane.poll === undefined ? woken : Effect.raceFirst(woken, Effect.sleep(lane.poll)),
-      Effect.sync(() => {
-        lane.waiting = false
-      })
-    )
+    // no race, which forks both of its sides and interrupts one of them while a job waits already
+    return Effect.flatMap(Effect.forkChild(woken, { startImmediately: true }), (waiter) => {
+      waiter.addObserver(() => lane.changed.openUnsafe())
+      return Effect.ensuring(
+        lane.changed.await,
+        Effect.suspend(() => {
+          lane.waiting = false
+          return waiter.pollUnsafe() ?? Fiber.interrupt(waiter)
+        })
+      )
+    })
   })
 
 /**
