@@ -78,25 +78,25 @@ export const entrants: ReadonlyArray<Entrant> = [
     process: { one: 60, many: 120 },
     enqueue: { one: 40, many: 40 },
     bulk: 100,
-    through: 40
+    through: 120
   }, { process: { many: 120 } }),
   peer("memory", "Effect PersistedQueue", "effect.ts", {
     process: { one: 40, many: 120 },
     enqueue: { one: 40, many: 40 },
-    through: 40
+    through: 120
   }),
   peer("memory", "effect-mq", "peers/effect-mq/contender.ts", {
     process: { one: 3, many: 5 },
     enqueue: { one: 5, many: 5 },
     bulk: 20,
-    through: 4
+    through: 8
   }),
 
   ...windlass("sqlite", {
     process: { one: 10, many: 200 },
     enqueue: { one: 10, many: 40 },
     bulk: 80,
-    through: 30
+    through: 60
   }, { process: { many: 200 } }),
   raw("sqlite", "raw statements", { process: { many: 200 }, enqueue: { one: 20 }, bulk: 150 }),
 
@@ -104,7 +104,7 @@ export const entrants: ReadonlyArray<Entrant> = [
     process: { one: 3, many: 50 },
     enqueue: { one: 2, many: 30 },
     bulk: 60,
-    through: 20,
+    through: 60,
     scale: 60,
     backlog
   }, { process: { many: 50 } }),
@@ -121,45 +121,45 @@ export const entrants: ReadonlyArray<Entrant> = [
     process: { one: 20, many: 25 },
     enqueue: { one: 1, many: 1.5 },
     bulk: 30,
-    through: 1.5,
+    through: 3,
     scale: 40
   }, 100),
   peer("postgres", "graphile-worker", "peers/graphile.ts", {
     process: { one: 1.5, many: 3 },
-    through: 1,
+    through: 2,
     backlog
   }),
   peer("postgres", "pg-boss, batch handler", "peers/pgboss.ts", {
     process: { many: 40 },
     enqueue: { one: 1, many: 1.5 },
     bulk: 30,
-    through: 1.5
+    through: 3
   }, 2),
   peer("postgres", "BullMQ", "peers/bullmq.ts", {
     process: { one: 1, many: 1.6 },
     enqueue: { one: 1, many: 2 },
     bulk: 20,
-    through: 1,
+    through: 2,
     scale: 3,
     backlog
   }),
   peer("postgres", "Effect PersistedQueue", "effect.ts", {
     process: { one: 0.5, many: 1.5 },
     enqueue: { one: 1.5, many: 3 },
-    through: 1.2
+    through: 3
   }),
   peer("postgres", "effect-mq", "peers/effect-mq/contender.ts", {
     process: { one: 0.3, many: 0.6 },
     enqueue: { one: 0.6, many: 1.5 },
     bulk: 5,
-    through: 0.5
+    through: 1
   }),
 
   ...windlass("redis", {
     process: { one: 4, many: 70 },
     enqueue: { one: 5, many: 60 },
     bulk: 80,
-    through: 30,
+    through: 90,
     scale: 80
   }, { process: { many: 70 } }),
   careful("redis", { process: { many: 70 } }),
@@ -168,26 +168,26 @@ export const entrants: ReadonlyArray<Entrant> = [
     process: { one: 3, many: 15 },
     enqueue: { one: 4, many: 20 },
     bulk: 20,
-    through: 8,
+    through: 24,
     scale: 30
   }),
   peer("redis", "bee-queue", "peers/bee.ts", {
     process: { one: 3, many: 20 },
     enqueue: { one: 6, many: 50 },
     bulk: 60,
-    through: 12,
+    through: 36,
     scale: 40
   }, 200),
   peer("redis", "Effect PersistedQueue", "effect.ts", {
     process: { one: 1.2, many: 5 },
     enqueue: { one: 6, many: 20 },
-    through: 4
+    through: 12
   }),
   peer("redis", "effect-mq", "peers/effect-mq/contender.ts", {
     process: { one: 1, many: 2 },
     enqueue: { one: 2, many: 4 },
     bulk: 10,
-    through: 1.5
+    through: 4
   })
 ]
 
