@@ -131,9 +131,9 @@ export interface Delivery {
   readonly queue: string
   /** number of this attempt, from 1: one more than the attempts that were spent before it */
   readonly attempt: number
-  /** consecutive earlier deliveries of this job that ended with no settlement at all; any settlement resets it */
+  /** consecutive earlier deliveries of this job that ended with no settlement at all; any settlement but an `unbegun` one resets it */
   readonly unsettled: number
-  /** set when this hand-out was reclaimed from an owner that was lost */
+  /** set when this hand-out was reclaimed from an owner that was lost, or went back since with nothing of it run */
   readonly lostFrom: { readonly worker: string; readonly claimedAt: number } | undefined
   /** on the engine's clock */
   readonly enqueuedAt: number | undefined
@@ -204,6 +204,11 @@ export declare namespace Settlement {
     readonly place: "back" | "front"
     /** one line for the history */
     readonly error: string | undefined
+    /**
+     * nothing of the job has run: what is known of owners that were lost with it (`Delivery.unsettled` and `lostFrom`) stays
+     * as it is, and a key that its claim gave back is its again, unless another job has it. Absent: neither
+     */
+    readonly unbegun?: boolean | undefined
     /**
      * `Reroute`: it goes back there instead, in the same step. The place that it leaves goes to the next of its old group;
      * in another queue or group it is the youngest, so `place` is `back`. A unique key that it holds comes along, unless
@@ -301,6 +306,11 @@ export interface Subscription {
    * more than a batch carries; 1 when absent
    */
   readonly exchanges?: number | undefined
+  /**
+   * whether a worker whose jobs end as they start may claim more of them than it has slots: a call costs the engine much
+   * whatever it carries, and a job that goes back `unbegun` is as if it had never been claimed; no when absent
+   */
+  readonly claimAhead?: boolean | undefined
   /**
    * Returns when a `take` may find something; a false alarm is allowed, sleeping through work is not: a job that became
    * claimable after the last `take` wakes it. Interruptible at any point, and then nothing is held. An engine that can

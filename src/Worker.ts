@@ -63,9 +63,15 @@ export interface Settings {
   /** a call to the backend without an answer for so long counts as lost on the way; 20 seconds unless set */
   readonly callTimeout?: Duration.Input | undefined
   /**
-   * whether the next jobs are claimed while a batch runs that ends at once, where the engine is reached over a network; true
-   * unless set. Only after batches that did so, one batch at most, for some 50 milliseconds, and never behind a gate: a
-   * worker that dies then leaves up to twice its concurrency to be found when the leases end
+   * whether jobs that end as soon as they start are claimed before there is a slot for them; true unless set. After batches
+   * whose jobs all did, a claim asks for more than there are free slots, as many as were done in 5 milliseconds and 250 at
+   * most; and where the engine is reached over a network the next batch is claimed while one runs. What finds no slot then,
+   * because jobs begin to take time, goes back at once to its place, as if it had never been claimed. Never behind a gate, and
+   * on SQLite, Postgres and Redis only.
+   *
+   * A job that was claimed counts as running for whoever pauses its queue, cancels it, enqueues one of a higher priority, or
+   * asks for a unique key that it holds until it starts: for a few milliseconds longer than it would without. A worker that
+   * dies leaves what it had claimed to be found when the leases end: two such batches at most
    */
   readonly claimAhead?: boolean | undefined
   /**

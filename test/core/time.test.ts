@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as TestClock from "effect/testing/TestClock"
 import { Backend } from "windlass/Backend"
+import type * as Gate from "windlass/Gate"
 import * as Job from "windlass/Job"
 import * as Middleware from "windlass/Middleware"
 import * as Task from "windlass/Task"
@@ -209,6 +210,31 @@ describe("onInterrupted and onLost", () => {
         assert.include(job.history.map((line) => line.event), "lost")
       }))
   }
+
+  scenario(
+    "onLost: fail: a lost job that a gate sends away is lost still, and never runs again (L16)",
+    () =>
+      Effect.gen(function*() {
+        const ran: Array<string> = []
+        class Once extends Task.make("Once", { onLost: "fail" }) {}
+        const live = Once.toLayer(() => Effect.sync(() => void ran.push("once")))
+        const id = yield* Once.enqueue()
+        const backend = yield* Backend
+        yield* Effect.scoped(
+          Effect.flatMap(backend.subscribe("default", { worker: "dying" }), (dying) => dying.take(1))
+        )
+        yield* TestClock.adjust("30 seconds")
+        const work = (admit: NonNullable<Gate.Gate["admit"]>) =>
+          Worker.launch(
+            Worker.layer(TaskGroup.make(Once), { ...drain, gates: [{ name: "door", admit }] }).pipe(Layer.provide(live))
+          )
+        assert.strictEqual((yield* work(() => Effect.succeed({ _tag: "Later", millis: 1_000 }))).released, 1)
+        yield* TestClock.adjust("1 second")
+        yield* work(() => Effect.succeed({ _tag: "Admitted", release: () => Effect.void }))
+        assert.deepStrictEqual(ran, [])
+        assert.deepInclude(yield* record(id), { state: "dead", reason: "lost" })
+      })
+  )
 
   scenario(
     "poison: a job that took its worker down five times in a row is dead; any settlement in between forgives it",

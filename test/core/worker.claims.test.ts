@@ -31,8 +31,9 @@ describe("claims and settlements", () => {
             .pipe(Layer.provide(A.toLayer(() => Effect.void)), Layer.provide(watched.layer))
         )
         assert.strictEqual(report.succeeded, 100)
-        // 25 + 25 settled with 25 claimed + ... + 25 settled with nothing claimed
-        assert.deepStrictEqual(watched.batches, [25, 25, 25, 25])
+        // 25 + 25 settled with 25 claimed + ... + 25 settled with nothing claimed; where batches are cheaper the larger, they
+        // grow after two whose jobs ended at once
+        assert.include(["25,25,25,25", "25,25,50"], watched.batches.join())
         assert.isAtMost(watched.calls(), 6)
       })
   )

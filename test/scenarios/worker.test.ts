@@ -193,7 +193,7 @@ describe("a worker and its jobs", () => {
   )
 
   scenario(
-    "PROC-31 never more jobs run, and never more are claimed, than there are free slots",
+    "PROC-31 never more jobs run, and where none is claimed ahead never more are claimed, than there are free slots",
     () =>
       Effect.gen(function*() {
         const watched = yield* spy()
@@ -217,7 +217,8 @@ describe("a worker and its jobs", () => {
         )
         yield* Work.enqueueMany(Array.from({ length: 20 }, (_, n) => ({ n })))
         const worker = yield* startWorker(
-          Worker.layer(TaskGroup.make(Work), { concurrency: 5 }).pipe(Layer.provide(live), Layer.provide(watched.layer))
+          Worker.layer(TaskGroup.make(Work), { concurrency: 5, claimAhead: false })
+            .pipe(Layer.provide(live), Layer.provide(watched.layer))
         )
         const events = yield* follow(worker)
         yield* Deferred.await(full)

@@ -244,8 +244,11 @@ export class Engine {
   private settleOne(job: Job, settlement: Settlement, fronts: Map<JobQueue, Array<Job>>, now: number): Settled {
     const attempt = job.spent + 1
     job.queue.leaveActive(job)
-    job.unsettled = 0
-    job.lostFrom = undefined
+    const unbegun = settlement._tag === "Retry" && settlement.unbegun === true
+    if (!unbegun) {
+      job.unsettled = 0
+      job.lostFrom = undefined
+    }
     if (settlement._tag !== "Retry" || job.abortRequested) {
       job.spent = attempt
       this.end(job, endingOf(settlement), now)
@@ -257,6 +260,7 @@ export class Engine {
     if (settlement.error !== undefined) job.error = settlement.error
     job.owner = undefined
     job.claimedAt = undefined
+    if (unbegun) this.keys.back(job, now)
     if (settlement.to !== undefined) this.reroute(job, settlement.to, now)
     const { queue } = job
     // a member of a group keeps its place in the group, whatever it is told

@@ -43,6 +43,12 @@ export class Keys {
     if (typeof job.unique!.until !== "object") this.free(job)
   }
 
+  /** the job was claimed and did not start: it has its key again, unless another has it by now */
+  back(job: Job, now: number): void {
+    const { queue, unique } = job
+    if (unique?.until === "started" && this.holder(queue, unique) === undefined) this.take(queue, unique, job.id, now)
+  }
+
   /** the job goes to another queue: what it holds comes along, unless another has it there. A window stays where it is */
   moved(job: Job, from: JobQueue, now: number): void {
     const unique = job.unique!

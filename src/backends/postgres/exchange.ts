@@ -295,6 +295,7 @@ const toItem = (n: number, { num, token }: Fence, settlement: Settlement): objec
         front: settlement.place === "front",
         why: settlement.why,
         error: text(settlement.error),
+        unbegun: settlement.unbegun,
         ...(settlement.to === undefined ? undefined : {
           to_queue: text(settlement.to.queue),
           to_rank: settlement.to.priority === undefined ? undefined : 0 - settlement.to.priority,

@@ -196,6 +196,7 @@ export const make = Effect.fnUntraced(
           ),
       // one connection is left to heartbeats
       exchanges: calls.connections - 1,
+      claimAhead: true,
       // the poll is inside `await`
       pollMillis: undefined,
       await: () => refuse(closed("await")) ?? rest,

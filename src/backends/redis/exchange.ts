@@ -93,6 +93,7 @@ const other = (id: string, fence: string, settlement: Settlement, queue: string,
         spent: settlement.attempt === "spent",
         front: settlement.place === "front",
         error: text(settlement.error),
+        unbegun: settlement.unbegun,
         to: settlement.to === undefined ? undefined : destination(settlement.to, queue, targets)
       }
   }

@@ -103,6 +103,7 @@ export const make = Effect.fnUntraced(
       exchange: (items, max) =>
         refuse(closed("exchange") ?? settleRefused(calls.name, limits, items.length)) ??
           Effect.map(call("exchange", items, max), ({ deliveries, settled }) => [settled, deliveries] as const),
+      claimAhead: true,
       // the poll is inside `await`
       pollMillis: undefined,
       await: () => refuse(closed("await")) ?? rest,

@@ -13,6 +13,14 @@ export type Until = "started" | "finished" | "window"
 
 export const untilOf = (unique: Uniqueness): Until => typeof unique.until === "object" ? "window" : unique.until
 
+interface Holder {
+  readonly id: string
+  readonly num: number
+  readonly queue: number
+  readonly ukey: string | null
+  readonly until: Until | null
+}
+
 export class Keys {
   private readonly find: Rows<readonly [string]>
   private readonly insert: StatementSync
@@ -46,18 +54,14 @@ export class Keys {
     this.remove.run(queue, key, num)
   }
 
+  /** a job that was claimed and did not start has its key again, unless another has it by now */
+  back({ id, num, queue, ukey, until }: Holder, now: number): void {
+    if (ukey === null || until !== "started" || this.holder(queue, ukey, now) !== undefined) return
+    this.take(queue, { key: ukey, until }, num, id, now)
+  }
+
   /** what a job holds comes along to another queue, unless another has it there. A window stays where it is */
-  move(
-    { id, num, queue, ukey, until }: {
-      readonly id: string
-      readonly num: number
-      readonly queue: number
-      readonly ukey: string | null
-      readonly until: Until | null
-    },
-    to: number,
-    now: number
-  ): void {
+  move({ id, num, queue, ukey, until }: Holder, to: number, now: number): void {
     if (ukey === null || until === null || until === "window" || this.remove.run(queue, ukey, num).changes === 0) return
     if (this.holder(to, ukey, now) === undefined) this.take(to, { key: ukey, until }, num, id, now)
   }

@@ -32,6 +32,7 @@ export class Settle {
   private readonly drop: Records<Runner>
   private readonly forget: Forget
   private readonly back: StatementSync
+  private readonly backUnbegun: StatementSync
   private readonly rewrite: StatementSync
   private readonly prolong: StatementSync
   private readonly aborted: Rows<readonly [number]>
@@ -63,6 +64,9 @@ export class Settle {
     this.back = connection.statement(
       `UPDATE job SET spent = ?, unsettled = 0, lost_worker = NULL, lost_claimed = NULL, first_failed = ?, error = ?,
          events = ? WHERE num = ?`
+    )
+    this.backUnbegun = connection.statement(
+      "UPDATE job SET spent = ?, first_failed = ?, error = ?, events = ? WHERE num = ?"
     )
     this.rewrite = connection.statement("UPDATE job SET queue = ?, rank = ?, grp = ?, pos = ? WHERE num = ?")
     this.prolong = connection.statement("UPDATE active SET lease = ? WHERE num = ? AND fence = ?")
@@ -152,13 +156,15 @@ export class Settle {
       worker: runner.worker,
       detail: settlement.error
     })
-    this.back.run(
+    const back = settlement.unbegun === true ? this.backUnbegun : this.back
+    back.run(
       settlement.attempt === "spent" ? attempt : job.spent,
       job.first_failed ?? (settlement.why === "failed" ? now : null),
       settlement.error ?? job.error,
       n,
       job.num
     )
+    if (settlement.unbegun === true) this.keys.back(job, now)
     const due = later(now, settlement.after)
     const waits = due > now
     const goesOn = settlement.to === undefined ? job : this.reroute(job, settlement.to, now)

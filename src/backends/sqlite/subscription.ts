@@ -80,6 +80,8 @@ export const make = (
           (items.length === 0
             ? Effect.map(take(max), (deliveries) => [[], deliveries] as const)
             : connection.write("exchange", (now) => [engine.settle(items, now), claim(max, now)] as const)),
+      // a commit is the largest part of a small call
+      claimAhead: true,
       // the poll for other processes is inside `await`
       pollMillis: undefined,
       await: () => refuse(closed("await")) ?? work,

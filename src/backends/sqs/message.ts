@@ -19,6 +19,8 @@ export interface Stored {
   readonly scheduledFor: number | undefined
   /** attempts that were spent before */
   readonly spent: number
+  /** owners that were lost with messages that carried it before, while nothing of it was settled */
+  readonly losses: number
   readonly firstFailedAt: number | undefined
   /** not to be handed out earlier, in milliseconds since the epoch: a pause that is longer than SQS can delay a message */
   readonly notBefore: number | undefined
@@ -27,7 +29,15 @@ export interface Stored {
 export const published = (
   envelope: Envelope,
   rest: Pick<Stored, "group" | "delayed" | "scheduledFor">
-): Stored => ({ envelope, enqueuedAt: undefined, spent: 0, firstFailedAt: undefined, notBefore: undefined, ...rest })
+): Stored => ({
+  envelope,
+  enqueuedAt: undefined,
+  spent: 0,
+  losses: 0,
+  firstFailedAt: undefined,
+  notBefore: undefined,
+  ...rest
+})
 
 const mark = "{\"windlass\":1,"
 
@@ -66,6 +76,7 @@ interface Head {
   readonly delayed?: number | undefined
   readonly scheduledFor?: number | undefined
   readonly spent?: number | undefined
+  readonly losses?: number | undefined
   readonly firstFailedAt?: number | undefined
   readonly notBefore?: number | undefined
   readonly encoding?: Encoding | undefined
@@ -86,6 +97,7 @@ export const write = (stored: Stored): string => {
     delayed: stored.delayed,
     scheduledFor: stored.scheduledFor,
     spent: stored.spent === 0 ? undefined : stored.spent,
+    losses: stored.losses === 0 ? undefined : stored.losses,
     firstFailedAt: stored.firstFailedAt,
     notBefore: stored.notBefore,
     encoding
@@ -113,6 +125,7 @@ export const read = (body: string): Stored | undefined => {
     delayed: head.delayed,
     scheduledFor: head.scheduledFor,
     spent: head.spent ?? 0,
+    losses: head.losses ?? 0,
     firstFailedAt: head.firstFailedAt,
     notBefore: head.notBefore
   }

@@ -64,6 +64,11 @@ export class Claim {
     return Math.max(0, Math.min(asked, left))
   }
 
+  /** owners that were lost with it in a row, where a retry is a message of its own */
+  get losses(): number {
+    return this.stored.losses + Math.max(0, this.receives - 1 - stops(this.stored, this.sentAt))
+  }
+
   get isExpired(): boolean {
     return performance.now() >= this.until
   }
@@ -92,6 +97,7 @@ const foreignJob = ({ foreign }: Engine, message: Sqs.Message, group: string | u
     delayed: undefined,
     scheduledFor: undefined,
     spent: 0,
+    losses: 0,
     firstFailedAt: undefined,
     notBefore: undefined
   }
@@ -117,7 +123,7 @@ const stops = ({ notBefore }: Stored, sentAt: number | undefined): number =>
 export const deliveryOf = (claim: Claim, fifo: boolean): Delivery => {
   const { firstReceivedAt, foreign, receives, sentAt, stored } = claim
   const counted = fifo || foreign
-  const unsettled = counted ? 0 : Math.max(0, receives - 1 - stops(stored, sentAt))
+  const unsettled = counted ? 0 : claim.losses
   const enqueuedAt = stored.enqueuedAt ?? sentAt
   return {
     // what a middleware does to its copy is not what is stored

@@ -191,7 +191,7 @@ const store = (
 }
 
 /** the same job once more, as the next attempt will find it */
-const successor = (claim: Claim, { after, attempt, why }: Settlement.Retry): Outgoing => {
+const successor = (claim: Claim, { after, attempt, unbegun, why }: Settlement.Retry): Outgoing => {
   const { stored } = claim
   const now = Date.now()
   const enqueuedAt = stored.enqueuedAt ?? claim.sentAt
@@ -203,6 +203,7 @@ const successor = (claim: Claim, { after, attempt, why }: Settlement.Retry): Out
     delayed: undefined,
     scheduledFor: scheduledFor(stored, enqueuedAt),
     spent: stored.spent + (spent ? 1 : 0),
+    losses: unbegun === true ? claim.losses : 0,
     firstFailedAt: stored.firstFailedAt ?? (spent && why === "failed" ? now : undefined),
     notBefore: seconds(after) > longestDelay ? now + after : undefined
   }
@@ -225,6 +226,7 @@ const letter = (engine: Engine, claim: Claim, { error, exit, reason }: Settlemen
       ...stored,
       enqueuedAt: stored.enqueuedAt ?? claim.sentAt,
       spent: 0,
+      losses: 0,
       firstFailedAt: undefined,
       notBefore: undefined
     })

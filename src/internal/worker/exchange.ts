@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { Delivery } from "../../Backend.ts"
+import { failed } from "./ahead.ts"
 import { bounded, errorOf } from "./call.ts"
 import { confirm } from "./confirm.ts"
 import { settleWhileHeld } from "./settle.ts"
@@ -31,6 +32,7 @@ export const exchange = (
     },
     onFailure: (cause) => {
       lane.failures++
+      failed(lane, room)
       const error = errorOf(worker, cause)
       if (error.outcome === "Unknown") { for (const e of ended) e.ambiguous = true }
       return Effect.logWarning(`the backend failed while ${ended.length} jobs were to be settled`, error).pipe(

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { goesAhead, startClaimed } from "./ahead.ts"
+import { asks, goesAhead, startClaimed } from "./ahead.ts"
 import { depart, goesBeside, land, mayCall } from "./beside.ts"
 import { exchange } from "./exchange.ts"
 import { answered, permits } from "./gates.ts"
@@ -23,7 +23,7 @@ export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
       const room = may ? yield* permits(worker, lane) : 0 //                capacity first: free slots, then the gates
       const ended = may ? lane.ended.splice(0, worker.backend.limits.settleBatch) : []
       if (ended.length === 0 && room === 0) {
-        if (startClaimed(worker, lane, true)) continue
+        if (startClaimed(worker, lane, "started") !== "nothing") continue
         if (worker.draining && isOver(lane)) return
         yield* lane.changed.await
         continue
@@ -34,16 +34,17 @@ export const loop = (worker: State, lane: Lane): Effect.Effect<void> =>
       }
       const asked = monotonic(worker) //                                    a lease may begin at any moment from here on
       const quietAt = worker.running === 0 && lane.ahead.deliveries.length === 0 ? changes(worker) : -1
-      const call = yield* Effect.forkChild(exchange(worker, lane, ended, room), atOnce) // settle those, claim these
+      const call = yield* Effect.forkChild(exchange(worker, lane, ended, asks(worker, lane, room)), atOnce) // settle those, claim these
       const isNear = call.pollUnsafe() !== undefined
       if (!isNear && lane.ahead.deliveries.length > 0) yield* Effect.yieldNow // a client that gathers what it sends sends it now
-      const waited = startClaimed(worker, lane, true) //                    what the last round claimed ahead runs meanwhile
+      const before = startClaimed(worker, lane, "started") //               what the last round claimed ahead runs meanwhile
       const claimed = yield* Fiber.join(call)
       lane.ahead.deliveries = claimed
       lane.ahead.asked = asked
+      lane.ahead.room = room
       yield* answered(worker, lane, room, claimed.length)
-      if (claimed.length > 0 && !isNear && goesAhead(worker, lane, room)) continue
-      startClaimed(worker, lane, waited)
+      if (claimed.length > 0 && !isNear && goesAhead(worker, lane)) continue
+      startClaimed(worker, lane, before)
       if (claimed.length > 0 || room === 0 || lane.ended.length > 0) yield* Effect.yieldNow
       else yield* idle(worker, lane, room, quietAt)
     }

@@ -11,7 +11,6 @@ import { Inspect } from "../../Capability.ts"
 import { prepare } from "../../Cron.ts"
 import type { Gate } from "../../Gate.ts"
 import * as Middleware from "../../Middleware.ts"
-import { type Outcome, toSettlement } from "../../Outcome.ts"
 import type { InvalidTask } from "../../Task.ts"
 import type * as TaskGroup from "../../TaskGroup.ts"
 import type * as Worker from "../../Worker.ts"
@@ -30,6 +29,7 @@ import { checkWorkerList, resolve } from "./resolve.ts"
 import type { Run } from "./run.ts"
 import { Runs } from "./runs.ts"
 import { around } from "./span.ts"
+import { unbegun } from "./start.ts"
 import { type Lane, monotonic, type State, wakeAll } from "./state.ts"
 
 /** @internal */
@@ -175,8 +175,7 @@ const point = (state: State, list: ReadonlyArray<Middleware.ForWorker>, keyed: b
     const lane = laneOf(run)
     return Effect.flatMap(admit(lane, run), (later) => {
       if (later === undefined) return inner(fiber, run)
-      const outcome: Outcome = { _tag: "Released", why: "released", after: later.millis, reason: `gate ${later.gate}` }
-      return Effect.succeed({ outcome, settlement: toSettlement(outcome) })
+      return Effect.succeed(unbegun(later.millis, `gate ${later.gate}`))
     })
   }
 }

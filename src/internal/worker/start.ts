@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as References from "effect/References"
-import type { Delivery } from "../../Backend.ts"
+import type { Delivery, Settlement } from "../../Backend.ts"
 import { Current } from "../../Job.ts"
 import { type Outcome, toSettlement } from "../../Outcome.ts"
 import { describe } from "../line.ts"
@@ -16,9 +16,10 @@ import { watch } from "./stuck.ts"
 
 const uninterruptible = { uninterruptible: true }
 
-const unstarted = (reason: string): Delivered => {
-  const outcome: Outcome = { _tag: "Released", why: "released", after: 0, reason }
-  return { outcome, settlement: toSettlement(outcome) }
+/** It goes back as if it had never been claimed. @internal */
+export const unbegun = (after: number, reason: string): Delivered => {
+  const outcome: Outcome = { _tag: "Released", why: "released", after, reason }
+  return { outcome, settlement: { ...toSettlement(outcome) as Settlement.Retry, unbegun: true } }
 }
 
 /**
@@ -40,7 +41,7 @@ export const start = (worker: State, lane: Lane, delivery: Delivery, asked: numb
   emit(worker, "Claimed", run)
   // a stop may have come while the claim was under way
   const reason = worker.draining ? "the worker stops" : back
-  if (reason !== undefined) return end(worker, lane, run, Exit.succeed(unstarted(reason)))
+  if (reason !== undefined) return end(worker, lane, run, Exit.succeed(unbegun(0, reason)))
   const fiber = Effect.runForkWith(contextOf(task?.context ?? worker.context, run, task?.task._tag))(
     Effect.withFiber((fiber) => worker.deliver(fiber, run)),
     uninterruptible

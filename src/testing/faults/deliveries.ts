@@ -73,8 +73,8 @@ export class Deliveries {
   }
 
   /** a settlement took effect */
-  settled(receipt: Receipt): void {
-    this.losses.delete(receipt.id)
+  settled(receipt: Receipt, settlement: Settlement): void {
+    if (settlement._tag !== "Retry" || settlement.unbegun !== true) this.losses.delete(receipt.id)
     const holding = this.holdings.get(receipt.id)
     if (holding !== undefined && sameReceipt(holding.receipt, receipt)) this.holdings.delete(receipt.id)
   }

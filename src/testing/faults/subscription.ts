@@ -49,8 +49,8 @@ export const subscription = (
   const settling = (items: Items) => {
     const [known, merge] = partition<Items[number], Settled>(items, ([receipt]) => receipt, "Lost")
     const answered = (answers: ReadonlyArray<Settled>) => {
-      known.forEach(([receipt], i) => {
-        if (answers[i] === "Settled" || answers[i] === "Aborted") deliveries.settled(receipt)
+      known.forEach(([receipt, settlement], i) => {
+        if (answers[i] === "Settled" || answers[i] === "Aborted") deliveries.settled(receipt, settlement)
       })
       return merge(answers)
     }
@@ -114,6 +114,7 @@ export const subscription = (
         { queue, worker, max },
         Effect.suspend(() => deliveries.hasAgain(queue) ? Effect.void : inner.await(max))
       ),
+    claimAhead: inner.claimAhead,
     pollMillis: inner.pollMillis,
     aborts: inner.aborts
   }

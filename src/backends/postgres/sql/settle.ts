@@ -47,6 +47,22 @@ export const settle: ReadonlyArray<string> = [
     WHERE num = p_num;
   END $f$`,
 
+  // gives a job a key again that it does not have now. Another may have it, or may be about to, in a transaction of the user
+  // that nobody waits for: then the job goes on without it
+  `CREATE FUNCTION {rekey}(p_queue int4, p_key text, p_num int8, p_now int8) RETURNS void LANGUAGE plpgsql AS $f$
+  DECLARE v_patience text := current_setting('lock_timeout');
+  BEGIN
+    BEGIN
+      PERFORM set_config('lock_timeout', '50ms', true);
+      DELETE FROM {ukey} WHERE queue = p_queue AND key = p_key AND expires <= p_now;
+      INSERT INTO {ukey} (queue, key, num, id)
+      SELECT p_queue, p_key, num, id FROM {job} WHERE num = p_num
+      ON CONFLICT (queue, key) DO NOTHING;
+    EXCEPTION WHEN lock_not_available THEN NULL;
+    END;
+    PERFORM set_config('lock_timeout', v_patience, true);
+  END $f$`,
+
   // everything but successes that leave nothing behind; returns what became of the items that were not simply settled
   `CREATE FUNCTION {settle_each}(p_items jsonb, p_now int8, p_failures int8, p_successes int8)
   RETURNS TABLE (o_n int4, o_answer text) LANGUAGE plpgsql AS $f$
@@ -54,12 +70,11 @@ export const settle: ReadonlyArray<string> = [
   DECLARE
     r record; v_a {active}; v_queue int4; v_rank int2; v_grp text; v_until text; v_spent int4; v_events int4; v_own int8;
     v_due int8; v_pos int8; v_fronts int8[]; v_front int4 := 0; v_ukey text; v_from int4; v_left text; v_moved bool;
-    v_patience text;
   BEGIN
     FOR r IN
       SELECT * FROM jsonb_to_recordset(p_items) AS x(
         n int4, num int8, fence int8, t text, how text, exit text, reason text, error text, after int8, spent bool,
-        front bool, why text, to_queue text, to_rank int2, to_grp text, regroup bool)
+        front bool, why text, unbegun bool, to_queue text, to_rank int2, to_grp text, regroup bool)
       ORDER BY num, n
     LOOP
       DELETE FROM {active} WHERE num = r.num AND fence = r.fence RETURNING * INTO v_a;
@@ -81,6 +96,10 @@ export const settle: ReadonlyArray<string> = [
         o_n := r.n; o_answer := 'Aborted'; RETURN NEXT;
       ELSE
         v_due := CASE WHEN r.after > 0 THEN p_now + r.after END;
+        -- its claim gave the key back, and it has not started
+        IF r.unbegun AND v_ukey IS NOT NULL AND v_until = 'started' THEN
+          PERFORM {rekey}(v_queue, v_ukey, r.num, p_now);
+        END IF;
         v_from := v_queue; v_left := v_grp; v_moved := false;
         IF r.to_queue IS NOT NULL OR r.to_rank IS NOT NULL OR r.regroup THEN
           v_rank := coalesce(r.to_rank, v_rank);
@@ -93,20 +112,7 @@ export const settle: ReadonlyArray<string> = [
           END IF;
           IF v_queue <> v_from AND v_ukey IS NOT NULL THEN
             DELETE FROM {ukey} WHERE queue = v_from AND key = v_ukey AND num = r.num AND expires IS NULL;
-            IF FOUND THEN
-              -- another may have it there, or may be about to, in a transaction of the user that nobody waits for: then
-              -- the job goes on without it
-              v_patience := current_setting('lock_timeout');
-              BEGIN
-                PERFORM set_config('lock_timeout', '50ms', true);
-                DELETE FROM {ukey} WHERE queue = v_queue AND key = v_ukey AND expires <= p_now;
-                INSERT INTO {ukey} (queue, key, num, id)
-                SELECT v_queue, v_ukey, num, id FROM {job} WHERE num = r.num
-                ON CONFLICT (queue, key) DO NOTHING;
-              EXCEPTION WHEN lock_not_available THEN NULL;
-              END;
-              PERFORM set_config('lock_timeout', v_patience, true);
-            END IF;
+            IF FOUND THEN PERFORM {rekey}(v_queue, v_ukey, r.num, p_now); END IF;
           END IF;
         END IF;
         IF v_grp IS NOT NULL THEN
@@ -123,7 +129,10 @@ export const settle: ReadonlyArray<string> = [
           v_front := v_front + 1;
         END IF;
         PERFORM {note}(r.num, v_events + 1, p_now, r.why, v_spent + 1, v_a.worker, r.error);
-        UPDATE {job} SET spent = spent + r.spent::int4, unsettled = 0, lost_worker = NULL, lost_claimed = NULL,
+        UPDATE {job} SET spent = spent + r.spent::int4,
+          unsettled = CASE WHEN r.unbegun THEN unsettled ELSE 0 END,
+          lost_worker = CASE WHEN r.unbegun THEN lost_worker END,
+          lost_claimed = CASE WHEN r.unbegun THEN lost_claimed END,
           first_failed = coalesce(first_failed, CASE WHEN r.why = 'failed' THEN p_now END),
           error = coalesce(r.error, error), events = v_events + 1, pos = v_pos, due = v_due, front = r.front, abort = false,
           queue = v_queue, rank = v_rank, grp = v_grp

@@ -72,7 +72,12 @@ local function settleOne(item, front)
   end
   happened(job, item.why, attempt, runner.worker, item.error)
   if item.spent then state.n = attempt end
-  state.u, state.lw, state.lc = nil, nil, nil
+  if not item.unbegun then
+    state.u, state.lw, state.lc = nil, nil, nil
+  elseif job.key and job.scope == 'started' and not holder(job.key) then
+    -- its claim gave the key back, and it has not started
+    takeKey(job)
+  end
   if item.why == 'failed' and not state.ff then state.ff = NOW end
   state.err = item.error or state.err
   local due = item.after > 0 and later(item.after) or nil

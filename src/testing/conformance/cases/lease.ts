@@ -173,6 +173,32 @@ export const lease = [
     }
   ),
 
+  make(
+    "lease/unbegun",
+    ["L13"],
+    "one that goes back unbegun is as if it had never been claimed: what is known of lost owners stays",
+    ["TimedLease", "ExactAttempts"],
+    function*() {
+      const s = yield* stage
+      const subscription = yield* s.subscribe("w")
+      yield* s.publish("a")
+      const unbegun = retry({ why: "released", attempt: "kept", place: "front", unbegun: true })
+      yield* settle(subscription, yield* takeOne(subscription), unbegun)
+      const never = yield* takeOne(subscription)
+      yield* equal([never.unsettled, never.lostFrom], [0, undefined], "losses of one that was never lost")
+      yield* expire(subscription)
+      for (let times = 0; times < 3; times++) {
+        const delivery = yield* takeOne(subscription)
+        yield* equal(delivery.unsettled, 1, "unsettled")
+        yield* equal(delivery.lostFrom?.worker, "w", "worker that it was lost from")
+        yield* equal(delivery.attempt, 1, "attempt")
+        yield* settle(subscription, delivery, times < 2 ? unbegun : retry({ why: "snoozed", attempt: "kept" }))
+      }
+      const last = yield* takeOne(subscription)
+      yield* equal([last.unsettled, last.lostFrom], [0, undefined], "losses after another settlement")
+    }
+  ),
+
   make("attempt/count", ["PROC-21"], "a retry that spends the attempt counts, one that keeps it does not", [
     "ExactAttempts"
   ], function*() {

@@ -111,6 +111,22 @@ export const unique = [
     yield* equal(yield* enqueue(s, "c", "k", "started"), duplicate("b"), "while the second waits")
   }),
 
+  make("unique/started-unbegun", [], "one that goes back unbegun has its key again, unless another has it", [
+    "Unique.started"
+  ], function*() {
+    const s = yield* stage
+    const subscription = yield* s.subscribe("w")
+    const unbegun = retry({ why: "released", attempt: "kept", place: "front", unbegun: true })
+    yield* enqueue(s, "a", "k", "started")
+    yield* settle(subscription, yield* takeOne(subscription), unbegun)
+    yield* equal(yield* enqueue(s, "b", "k", "started"), duplicate("a"), "while the first waits again")
+    const again = yield* takeOne(subscription)
+    yield* equal(yield* enqueue(s, "c", "k", "started"), stored, "when it was claimed again")
+    yield* settle(subscription, again, unbegun)
+    yield* equal(yield* enqueue(s, "d", "k", "started"), duplicate("c"), "while both wait")
+    yield* equal(names(s, yield* subscription.take(10)), ["a", "c"], "both are there")
+  }),
+
   make(
     "unique/window",
     [],

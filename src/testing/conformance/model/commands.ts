@@ -104,6 +104,9 @@ export const generate = (
     }
     if (dice < 5) return { _tag: "Dead", reason: random.pick(["failed", "poison"]), error: "no", exit }
     const place = random.pick(["back", "front"] as const)
+    if (random.chance(0.15)) {
+      return { _tag: "Retry", why: "released", after: 0, attempt: "kept", place, error: undefined, unbegun: true }
+    }
     return {
       _tag: "Retry",
       why: random.pick(["failed", "failed", "snoozed", "interrupted", "released"]),

@@ -209,8 +209,12 @@ export class Model {
         `expected ${expected}`
     }
     if (job === undefined) return undefined
-    job.unsettled = 0
-    job.lostFrom = undefined
+    if (settlement._tag !== "Retry" || settlement.unbegun !== true) {
+      job.unsettled = 0
+      job.lostFrom = undefined
+    } else if (job.new.unique?.until === "started" && !aborts) {
+      this.keys.take(job.new.unique, job.name, this.now)
+    }
     job.handout = -1
     if (settlement._tag === "Complete") {
       this.end(job, { state: settlement.how, reason: settlement.reason, exit: settlement.exit })
