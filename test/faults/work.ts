@@ -44,6 +44,7 @@ export type Point = "claimed" | "before" | "handler" | "after" | "settle" | "req
 export interface Options {
   readonly worker: string
   readonly concurrency: number
+  readonly claimAhead?: boolean | undefined
   /** workers in the process, all alike; 1 when absent */
   readonly workers?: number | undefined
   /** what it does instead of going on when it has come to the point for the nth time */
@@ -201,6 +202,7 @@ export const run = (options: Options, hands: Hands) =>
         Worker.layer(TaskGroup.make(Work), {
           id,
           concurrency: options.concurrency,
+          claimAhead: options.claimAhead,
           middleware: [around(instruments)],
           // of what is killed over and over nothing is poison
           poisonLimit: 1_000,

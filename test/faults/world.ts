@@ -10,6 +10,7 @@ import { Backend, type BackendError, type Item, type Published, type Shape } fro
 import { Inspect } from "windlass/Capability"
 import type { Settings } from "./child.ts"
 import { start } from "./children.ts"
+import { concurrency } from "./fault.ts"
 import { Ledger } from "./ledger.ts"
 import { type Chance, options } from "./options.ts"
 import { layerOf, type Place, type Services } from "./places.ts"
@@ -46,11 +47,14 @@ export class World {
   readonly ids: Array<string> = []
   private readonly calls = new Map<string, Calls>()
   private readonly victims = new Set<string>()
+  /** whether its workers may claim more than they have slots */
+  private readonly claimAhead: boolean
 
   constructor(place: Place, chance: Chance, server: Server | undefined) {
     this.place = place
     this.chance = chance
     this.server = server
+    this.claimAhead = chance.coin
   }
 
   /** jobs that this world counts on from now on */
@@ -140,7 +144,7 @@ export class World {
     // what it may cost to hold it up or to cut it off is for the fault to say
     if (settings.stop !== undefined || url !== undefined) this.victims.add(settings.worker)
     return start(
-      { ...rest, place: { ...this.place, url: url ?? this.place.url } },
+      { claimAhead: this.claimAhead, ...rest, place: { ...this.place, url: url ?? this.place.url } },
       (line) => this.ledger.hear(rest.worker, line)
     )
   }
@@ -152,12 +156,23 @@ export class World {
       say: (line: string) => this.ledger.hear(worker, line),
       stop: () => {}
     }
-    return Effect.asVoid(Effect.forkScoped(Effect.orDie(run({ concurrency: 8, ...settings, worker }, hands))))
+    return Effect.asVoid(
+      Effect.forkScoped(Effect.orDie(run({ concurrency, claimAhead: this.claimAhead, ...settings, worker }, hands)))
+    )
   }
 
   /** how many entries may be repeated because the machine was too busy for a worker that nothing was done to */
   get starved(): number {
     return this.ledger.starvedBeside(this.victims)
+  }
+
+  /**
+   * How many entries may be repeated when one worker of the suite is gone that had entered so many and not settled them. It
+   * has no more than its slots, but where it claims ahead: then as many as it had claimed, all of them jobs that ended at
+   * once.
+   */
+  repeatedAtMost(entered: number): number {
+    return this.claimAhead ? entered : Math.min(concurrency, entered)
   }
 
   /** waits until so many jobs are done */

@@ -54,7 +54,7 @@ const frozen = (
     }
     // those that were claimed and not begun may have been begun before it was told
     const begunLate = sleeper.lines.slice(heard).filter((line) => line.startsWith("run ")).length
-    return { allowed: Math.min(concurrency, allowed + begunLate), recovery }
+    return { allowed: world.repeatedAtMost(allowed + begunLate), recovery }
   })
 })
 
@@ -86,7 +86,7 @@ const overtaken: Fault = {
       })
     }
     yield* world.drained
-    return { allowed: Math.min(concurrency, allowed), recovery: ledger.recovery(from, held) }
+    return { allowed: world.repeatedAtMost(allowed), recovery: ledger.recovery(from, held) }
   })
 }
 

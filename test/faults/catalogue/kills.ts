@@ -21,7 +21,7 @@ const publish = (world: World, point: Point) => world.publish(jobs(count), { fai
 /** what the killed worker had begun and not settled is begun once more, and no other job */
 const afterKill = Effect.fnUntraced(function*(world: World, from: number) {
   const held = world.ledger.held()
-  const allowed = Math.min(concurrency, world.ledger.enteredOf(held))
+  const allowed = world.repeatedAtMost(world.ledger.enteredOf(held))
   yield* world.survivor()
   yield* world.drained
   return { allowed, recovery: world.ledger.recovery(from, held) }
