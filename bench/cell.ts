@@ -13,7 +13,8 @@ import {
   type Place,
   type Queue
 } from "./contender.ts"
-import { cold, counter, percentiles, type Run, timed } from "./counter.ts"
+import { cold, counter, percentiles, type Run, stopwatch, type Watcher } from "./counter.ts"
+import { profiler } from "./profile/profiler.ts"
 import { load } from "./registry.ts"
 import type { At, Measure } from "./results.ts"
 import { scale } from "./scale.ts"
@@ -27,6 +28,8 @@ export interface Order {
   /** of the worker; of the producer for `enqueue` */
   readonly concurrency: number
   readonly place: Place
+  /** where a profile of the measured part is to be written */
+  readonly profile?: string | undefined
 }
 
 /** A row gets `figure` (jobs a second, milliseconds); `points` are rows of their own, by what they were measured at. */
@@ -62,42 +65,56 @@ const rate = ({ cpu, engineCpu, jobs, millis, waiting }: Run): Part => {
   return { figure: jobs / millis * 1_000, cpu: per(cpu), engineCpu: per(engineCpu), waiting }
 }
 
+const watcher = ({ profile }: Order): Watcher | undefined => profile === undefined ? undefined : profiler(profile)
+
+const timed = async (order: Order, jobs: number, what: () => Promise<unknown>): Promise<Run> => {
+  const clock = stopwatch(order.engine, watcher(order))
+  clock.begin()
+  await what()
+  clock.end()
+  return clock.run(jobs)
+}
+
 const measures: Record<Measure, (queue: Queue, order: Order) => Promise<Part>> = {
-  enqueue: async (queue, { concurrency, engine, jobs }) => {
-    const payloads = payloadsOf(jobs)
-    await queue.enqueueEach(payloads.slice(0, cold(jobs)), concurrency)
-    const warm = payloads.slice(cold(jobs))
-    return rate(await timed(engine, warm.length, () => queue.enqueueEach(warm, concurrency)))
+  enqueue: async (queue, order) => {
+    const payloads = payloadsOf(order.jobs)
+    await queue.enqueueEach(payloads.slice(0, cold(order.jobs)), order.concurrency)
+    const warm = payloads.slice(cold(order.jobs))
+    return rate(await timed(order, warm.length, () => queue.enqueueEach(warm, order.concurrency)))
   },
-  bulk: async (queue, { engine, jobs }) => {
-    const payloads = payloadsOf(jobs)
-    await bulk(queue, payloads.slice(0, cold(jobs)))
-    const warm = payloads.slice(cold(jobs))
-    return rate(await timed(engine, warm.length, () => bulk(queue, warm)))
+  bulk: async (queue, order) => {
+    const payloads = payloadsOf(order.jobs)
+    await bulk(queue, payloads.slice(0, cold(order.jobs)))
+    const warm = payloads.slice(cold(order.jobs))
+    return rate(await timed(order, warm.length, () => bulk(queue, warm)))
   },
-  process: async (queue, { concurrency, engine, jobs }) => {
+  process: async (queue, order) => {
+    const { concurrency, engine, jobs } = order
     const payloads = payloadsOf(jobs)
     const before = heap()
     await bulk(queue, payloads)
     const waiting = engine === "memory" ? (heap() - before) / jobs * 10_000 : undefined
-    const count = counter(engine, jobs)
+    const clock = stopwatch(engine, watcher(order))
+    const count = counter(jobs, clock)
     const worker = await queue.work(concurrency, count.onJob)
     await count.all
     await worker.stop()
-    return rate({ ...count.run(), waiting })
+    count.check()
+    return rate({ ...clock.run(jobs - cold(jobs)), waiting })
   },
   // from the first call to the last handler, and not between handlers: a batch handler would have its batches for nothing
-  through: async (queue, { concurrency, engine, jobs }) => {
+  through: async (queue, order) => {
+    const { concurrency, jobs } = order
     const half = cold(jobs)
-    const warming = counter(engine, half)
-    const count = counter(engine, jobs - half)
+    const warming = counter(half)
+    const count = counter(jobs - half)
     const onJob = (payload: Payload) =>
       payload.i < half ? warming.onJob(payload) : count.onJob({ ...payload, i: payload.i - half })
     const worker = await queue.work(concurrency, onJob)
     await queue.enqueueEach(payloadsOf(half), 100)
     await warming.all
     const found = await timed(
-      engine,
+      order,
       jobs - half,
       () => Promise.all([queue.enqueueEach(payloadsOf(jobs - half, half), 100), count.all])
     )

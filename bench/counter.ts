@@ -1,4 +1,4 @@
-/** Sees every job of a cell once, and takes the time from when it was warm. */
+/** Sees every job of a cell once, and takes the time of the part that is warm. */
 import { deferred, type Engine, type Payload } from "./contender.ts"
 import { engineCpu } from "./engineCpu.ts"
 
@@ -16,27 +16,50 @@ export interface Run {
 /** half of the jobs are for warming up: a worker runs for days, and V8 needs some ten thousand of them to know it well */
 export const cold = (jobs: number): number => jobs >> 1
 
-export const cpuSeconds = (): number => {
+/** what looks at the measured part besides the clock */
+export interface Watcher {
+  readonly begin: () => void
+  readonly end: () => void
+}
+
+const cpuSeconds = (): number => {
   const { system, user } = process.cpuUsage()
   return (system + user) / 1e6
 }
 
-const since = (before: number | undefined, now: number | undefined) =>
-  before === undefined || now === undefined ? undefined : now - before
+/** Begun and ended once. */
+export const stopwatch = (engine: Engine, watcher: Watcher | undefined) => {
+  let server: number | undefined
+  let cpu = 0
+  let start = 0
+  let millis = 0
+  return {
+    begin: (): void => {
+      watcher?.begin()
+      server = engineCpu(engine)
+      cpu = cpuSeconds()
+      start = performance.now()
+    },
+    end: (): void => {
+      millis = performance.now() - start
+      cpu = cpuSeconds() - cpu
+      watcher?.end()
+    },
+    /** The time of the server is counted up to this call: it may have something left to do for the last jobs. */
+    run: (jobs: number): Run => {
+      const now = engineCpu(engine)
+      return { jobs, millis, cpu, engineCpu: server === undefined || now === undefined ? undefined : now - server }
+    }
+  }
+}
 
-export const counter = (engine: Engine, count: number) => {
+/** `warm` is told of the first job after the warm-up and of the last one, in their handlers. */
+export const counter = (count: number, warm?: Watcher) => {
   const seen = new Uint8Array(count)
-  const warm = count - cold(count)
+  const begins = count - cold(count)
   const done = deferred()
   let left = count
   let repeats = 0
-  let first = 0
-  let last = 0
-  let cpu = 0
-  let server: number | undefined
-  const check = () => {
-    if (repeats > 0) throw new Error(`${repeats} of ${count} jobs were handled more than once`)
-  }
   return {
     all: done.promise,
     onJob: ({ i }: Payload): void => {
@@ -44,33 +67,16 @@ export const counter = (engine: Engine, count: number) => {
         repeats++
         return
       }
-      if (left === warm) {
-        server = engineCpu(engine)
-        cpu = cpuSeconds()
-        first = performance.now()
-      }
+      if (left === begins) warm?.begin()
       if (--left > 0) return
-      last = performance.now()
-      cpu = cpuSeconds() - cpu
+      warm?.end()
       done.resolve()
     },
     /** To be asked when the worker has stopped: what came twice has come then. */
-    check,
-    /** From the handler of the first job after the warm-up to that of the last. */
-    run: (): Run => {
-      check()
-      return { jobs: warm, millis: last - first, cpu, engineCpu: since(server, engineCpu(engine)) }
+    check: (): void => {
+      if (repeats > 0) throw new Error(`${repeats} of ${count} jobs were handled more than once`)
     }
   }
-}
-
-export const timed = async (engine: Engine, count: number, what: () => Promise<unknown>): Promise<Run> => {
-  const server = engineCpu(engine)
-  const cpu = cpuSeconds()
-  const start = performance.now()
-  await what()
-  const millis = performance.now() - start
-  return { jobs: count, millis, cpu: cpuSeconds() - cpu, engineCpu: since(server, engineCpu(engine)) }
 }
 
 /** Milliseconds. */

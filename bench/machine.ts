@@ -12,6 +12,11 @@ export interface Servers {
   readonly redis: URL
 }
 
+export const serversOf = (env: NodeJS.ProcessEnv): Servers => ({
+  postgres: env["WINDLASS_POSTGRES_URL"] ?? "postgres://postgres@127.0.0.1:5432/postgres",
+  redis: new URL(env["WINDLASS_REDIS_URL"] ?? "redis://127.0.0.1:6379")
+})
+
 const isOpen = ({ hostname, port }: URL, usual: number) =>
   new Promise<boolean>((resolve) => {
     const socket = connect({ host: hostname, port: Number(port || usual) }, () => {

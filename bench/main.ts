@@ -4,7 +4,7 @@
  * and their spread, every ratio to the first row, and what became of the targets. Machines are noisy: compare within one run
  * only, and leave the machine alone meanwhile.
  *
- *     npm run bench                              # all of it, about twenty minutes
+ *     npm run bench                              # all of it, half an hour
  *     npm run bench -- --short                   # a few minutes
  *     npm run bench -- --engine redis --measure process,latency --rounds 5 --only windlass,BullMQ
  *
@@ -20,7 +20,7 @@ import { parseArgs, promisify } from "node:util"
 import type { Found, Order } from "./cell.ts"
 import type { Engine, Place } from "./contender.ts"
 import { install, versions } from "./install.ts"
-import { machine, type Servers, up } from "./machine.ts"
+import { machine, serversOf, up } from "./machine.ts"
 import { printRows, printTargets } from "./print.ts"
 import { type Entrant, entrants, jobsOf } from "./registry.ts"
 import { type At, type Measure, median, type Results, type Row } from "./results.ts"
@@ -46,7 +46,7 @@ if (values.write && [values.engine, values.measure, values.only, values.concurre
   process.exit(2)
 }
 const rounds = Number(values.rounds ?? (short ? 1 : 3))
-/** twenty minutes are not enough for all of it three times: what no target asks for comes twice, a million jobs once */
+/** half an hour is not enough for all of it three times: what no target asks for comes twice, a million jobs once */
 const roundsOf = (measure: Measure, at: At) =>
   measure === "backlog"
     ? 1
@@ -74,10 +74,7 @@ const points: Record<Measure, ReadonlyArray<At>> = {
 
 const measures = listed(values.measure, Object.keys(points) as ReadonlyArray<Measure>)
 
-const servers: Servers = {
-  postgres: process.env["WINDLASS_POSTGRES_URL"] ?? "postgres://postgres@127.0.0.1:5432/postgres",
-  redis: new URL(process.env["WINDLASS_REDIS_URL"] ?? "redis://127.0.0.1:6379")
-}
+const servers = serversOf(process.env)
 const folder = mkdtempSync(join(tmpdir(), "windlass-bench-"))
 process.once("exit", () => rmSync(folder, { recursive: true, force: true }))
 
@@ -120,9 +117,7 @@ const cellsOf = (engine: Engine, measure: Measure, at: At): ReadonlyArray<Cells>
     if (measure === "process" && at !== "best" && (entrant.kind === "raw" || entrant.best === 2)) return []
     if (at === "best" && entrant.best === undefined) return []
     // once without middlewares is enough
-    if (
-      (entrant.name === "Windlass, bare" || entrant.name === "Windlass, never ahead") && at !== 50 && at !== "best"
-    ) return []
+    if (entrant.name === "Windlass, bare" && at !== 50 && at !== "best") return []
     const concurrency = measure === "scale" ? 50 : measure === "bulk" ? 1 : typeof at === "number" ? at : entrant.best!
     const jobs = measure === "latency" ? all : Math.ceil(all * (measure === "backlog" && short ? 0.1 : factor))
     return [{ entrant, measure, at, jobs, concurrency, founds: [], failed: undefined }]
@@ -225,6 +220,7 @@ for (const [name, what] of Object.entries(settings)) console.log(`- ${name}: ${w
 
 const results: Results = {
   date,
+  scale: factor,
   took: Number(minutes().toFixed(1)),
   short,
   rounds,

@@ -93,21 +93,21 @@ export const entrants: ReadonlyArray<Entrant> = [
   }),
 
   ...windlass("sqlite", {
-    process: { one: 10, many: 200 },
+    process: { one: 100, many: 200 },
     enqueue: { one: 10, many: 40 },
     bulk: 80,
     through: 60
   }, { process: { many: 200 } }),
+  careful("sqlite", { process: { one: 20, many: 200 } }),
   raw("sqlite", "raw statements", { process: { many: 200 }, enqueue: { one: 20 }, bulk: 150 }),
 
   ...windlass("postgres", {
-    process: { one: 3, many: 50 },
-    enqueue: { one: 2, many: 30 },
+    process: { one: 60, many: 80 },
+    enqueue: { one: 2, many: 60 },
     bulk: 60,
     through: 60,
-    scale: 60,
-    backlog
-  }, { process: { many: 50 } }),
+    scale: 120
+  }, { process: { many: 80 } }),
   {
     engine: "postgres",
     name: "Windlass, a job per round trip",
@@ -115,14 +115,15 @@ export const entrants: ReadonlyArray<Entrant> = [
     module: "windlass.ts",
     jobs: { process: { one: 2, many: 3 } }
   },
-  careful("postgres", { process: { many: 50 } }),
+  // from one handler to the next at concurrency 1: with claims of many there would be nothing to see
+  careful("postgres", { process: { one: 3, many: 50 }, backlog }),
   raw("postgres", "raw statements", { process: { many: 60 }, enqueue: { one: 2 }, bulk: 100 }),
   peer("postgres", "graphile-worker, batched", "peers/graphile.ts", {
-    process: { one: 20, many: 25 },
-    enqueue: { one: 1, many: 1.5 },
+    process: { one: 40, many: 60 },
+    enqueue: { one: 1, many: 3 },
     bulk: 30,
     through: 3,
-    scale: 40
+    scale: 80
   }, 100),
   peer("postgres", "graphile-worker", "peers/graphile.ts", {
     process: { one: 1.5, many: 3 },
@@ -130,14 +131,14 @@ export const entrants: ReadonlyArray<Entrant> = [
     backlog
   }),
   peer("postgres", "pg-boss, batch handler", "peers/pgboss.ts", {
-    process: { many: 40 },
-    enqueue: { one: 1, many: 1.5 },
+    process: { many: 60 },
+    enqueue: { one: 1, many: 3 },
     bulk: 30,
     through: 3
   }, 2),
   peer("postgres", "BullMQ", "peers/bullmq.ts", {
     process: { one: 1, many: 1.6 },
-    enqueue: { one: 1, many: 2 },
+    enqueue: { one: 1, many: 4 },
     bulk: 20,
     through: 2,
     scale: 3,
@@ -145,42 +146,42 @@ export const entrants: ReadonlyArray<Entrant> = [
   }),
   peer("postgres", "Effect PersistedQueue", "effect.ts", {
     process: { one: 0.5, many: 1.5 },
-    enqueue: { one: 1.5, many: 3 },
+    enqueue: { one: 1.5, many: 8 },
     through: 3
   }),
   peer("postgres", "effect-mq", "peers/effect-mq/contender.ts", {
     process: { one: 0.3, many: 0.6 },
-    enqueue: { one: 0.6, many: 1.5 },
+    enqueue: { one: 0.6, many: 3 },
     bulk: 5,
     through: 1
   }),
 
   ...windlass("redis", {
-    process: { one: 4, many: 70 },
-    enqueue: { one: 5, many: 60 },
+    process: { one: 80, many: 100 },
+    enqueue: { one: 5, many: 120 },
     bulk: 80,
     through: 90,
-    scale: 80
-  }, { process: { many: 70 } }),
-  careful("redis", { process: { many: 70 } }),
+    scale: 160
+  }, { process: { many: 100 } }),
+  careful("redis", { process: { one: 8, many: 70 } }),
   raw("redis", "raw script", { process: { many: 150 }, enqueue: { one: 8 }, bulk: 200 }),
   peer("redis", "BullMQ", "peers/bullmq.ts", {
     process: { one: 3, many: 15 },
-    enqueue: { one: 4, many: 20 },
+    enqueue: { one: 4, many: 40 },
     bulk: 20,
     through: 24,
     scale: 30
   }),
   peer("redis", "bee-queue", "peers/bee.ts", {
     process: { one: 3, many: 20 },
-    enqueue: { one: 6, many: 50 },
+    enqueue: { one: 6, many: 100 },
     bulk: 60,
     through: 36,
     scale: 40
   }, 200),
   peer("redis", "Effect PersistedQueue", "effect.ts", {
     process: { one: 1.2, many: 5 },
-    enqueue: { one: 6, many: 20 },
+    enqueue: { one: 6, many: 40 },
     through: 12
   }),
   peer("redis", "effect-mq", "peers/effect-mq/contender.ts", {

@@ -1,5 +1,5 @@
 /**
- * `npm run bench:report`: takes `bench/results.json` (and `layers.json`, where that was written) into `docs/performance.md`
+ * `npm run bench:report`: takes `bench/results.json` (and `layers.json` and `profile.json`) into `docs/performance.md`
  * between its marks, and into the chart beside it. What a mark holds is made here and nowhere else:
  * `test/docs/performance.test.ts` compares them.
  */
@@ -8,6 +8,7 @@ import { join } from "node:path"
 import { chart } from "./chart.ts"
 import type { Engine } from "./contender.ts"
 import { type Layers, layerSections, layerTargets, table } from "./layersReport.ts"
+import { type Profiles, profileSections } from "./profile/report.ts"
 import { entrants } from "./registry.ts"
 import { type At, find, type Measure, median, type Results, type Row, show } from "./results.ts"
 import { targets } from "./targets.ts"
@@ -152,11 +153,15 @@ const scale = (results: Results): string => {
 }
 
 const run = (results: Results): string => {
-  const { date, machine, rounds, short, took, versions } = results
+  const { date, machine, rounds, scale, short, took, versions } = results
   const list = (some: Readonly<Record<string, string>>) =>
     Object.entries(some).map(([name, what]) => `- ${name}: ${what}`).join("\n")
   const packages = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ")
-  const kind = short || rounds < 3 ? "a short one: read no ratio out of it" : `${rounds} rounds`
+  const kind = short || rounds < 3
+    ? "a short one: read no ratio out of it"
+    : scale === 1
+    ? `${rounds} rounds`
+    : `${rounds} rounds, \`--scale ${scale}\``
   return `Run of ${date.slice(0, 10)}, ${kind}, ${Math.round(took)} minutes.\n\n${
     list(machine)
   }\n- packages: ${packages}`
@@ -169,9 +174,17 @@ const failures = (results: Results): string => {
     failed.map((row) => `- ${titles[row.engine]}: ${row.name}, ${row.measure} at ${row.at}: ${row.failed}`).join("\n")
 }
 
+/** Three commands write what they found; a machine may have run only the first. */
+export interface Measured {
+  readonly results: Results
+  readonly layers: Layers | undefined
+  readonly profiles: Profiles | undefined
+}
+
 /** What stands between `<!-- bench: NAME -->` and `<!-- /bench -->`. */
-export const sections = (results: Results, layers: Layers | undefined): Readonly<Record<string, string>> => ({
+export const sections = ({ layers, profiles, results }: Measured): Readonly<Record<string, string>> => ({
   ...layerSections(layers),
+  ...profileSections(profiles),
   run: run(results),
   targets: table(
     ["work", "target", "measured", "ratio", ""],
@@ -198,8 +211,8 @@ export const sections = (results: Results, layers: Layers | undefined): Readonly
 const mark = /<!-- bench: (\w+) -->\n[^]*?<!-- \/bench -->/g
 
 /** The document with what its marks stand for. */
-export const filled = (document: string, results: Results, layers: Layers | undefined): string => {
-  const made = sections(results, layers)
+export const filled = (document: string, measured: Measured): string => {
+  const made = sections(measured)
   return document.replace(mark, (_all, name: string) => {
     const section = made[name]
     if (section === undefined) throw new Error(`there is no section "${name}"`)
@@ -212,14 +225,17 @@ const readJson = (name: string): unknown => {
   return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined
 }
 
-export const readResults = (): Results => readJson("results.json") as Results
-export const readLayers = (): Layers | undefined => readJson("layers.json") as Layers | undefined
+export const readMeasured = (): Measured => ({
+  results: readJson("results.json") as Results,
+  layers: readJson("layers.json") as Layers | undefined,
+  profiles: readJson("profile.json") as Profiles | undefined
+})
 
 if (import.meta.main) {
-  const results = readResults()
+  const measured = readMeasured()
   const docs = join(import.meta.dirname, "../docs")
   const document = join(docs, "performance.md")
-  writeFileSync(document, filled(readFileSync(document, "utf8"), results, readLayers()))
-  writeFileSync(join(docs, "performance.svg"), chart(results))
+  writeFileSync(document, filled(readFileSync(document, "utf8"), measured))
+  writeFileSync(join(docs, "performance.svg"), chart(measured.results))
   console.log("written: docs/performance.md, docs/performance.svg")
 }

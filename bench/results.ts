@@ -48,6 +48,8 @@ export interface Results {
   readonly took: number
   readonly short: boolean
   readonly rounds: number
+  /** share of the registry's jobs */
+  readonly scale: number
   /** name and value: processor, memory, versions of the servers and how they are set */
   readonly machine: Readonly<Record<string, string>>
   /** of the packages */

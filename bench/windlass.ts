@@ -1,10 +1,10 @@
 /**
  * Ours: bare, and with three real middlewares on: one that provides a service and holds a scoped resource, hooks around the
- * run, and the timing that ships. Payloads are decoded by their schema in both. Nothing is set but the worker's concurrency;
- * it claims for the slots that are free and never ahead of them, so there is no prefetch to turn on or off.
+ * run, and the timing that ships. Payloads are decoded by their schema in both. Nothing is set but the worker's concurrency.
  *
- * Claims and settlements come in batches as far as slots are free together. Who wants a round trip for every job limits the
- * batches of the backend to one (`limits` of its options), and that is the third contender on Postgres.
+ * A worker whose jobs end at once claims more of them than it has slots, and over a network one such batch ahead; who wants
+ * none of that says `claimAhead: false` ("never ahead"). Claims and settlements come in batches as far as slots are free together. Who wants a
+ * round trip for every job limits the batches of the backend to one (`limits` of its options).
  */
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -120,6 +120,7 @@ export const contenders: ReadonlyArray<Contender> = [
     ours(engine, "bare")
   ]),
   ours("postgres", "single"),
+  ours("sqlite", "careful"),
   ours("postgres", "careful"),
   ours("redis", "careful")
 ]

@@ -3,13 +3,13 @@ import { assert, describe, it } from "vitest"
 import { chart } from "../../bench/chart.ts"
 import { type Layers, layerSections, layerTargets } from "../../bench/layersReport.ts"
 import { entrants, jobsOf } from "../../bench/registry.ts"
-import { filled, readLayers, readResults, sections } from "../../bench/report.ts"
+import { filled, readMeasured, sections } from "../../bench/report.ts"
 import { type At, find, type Measure, type Results, type Row } from "../../bench/results.ts"
 import { targets } from "../../bench/targets.ts"
 import { read } from "../support/source.ts"
 
-const results = readResults()
-const layers = readLayers()
+const measured = readMeasured()
+const { results } = measured
 const page = read("docs/performance.md")
 const again = "it is not what the results give: npm run bench:report"
 
@@ -32,20 +32,20 @@ const run = (...rows: ReadonlyArray<Row>): Results => ({ ...results, rows })
 const three = "Windlass, three middlewares"
 
 describe("docs/performance.md", () => {
-  it("is what the results give", () => assert.strictEqual(page, filled(page, results, layers), again))
+  it("is what the results give", () => assert.strictEqual(page, filled(page, measured), again))
 
   it("has every section that is made, once", () => {
     const marks = Array.from(page.matchAll(/<!-- bench: (\w+) -->/g), ([, name]) => name!)
-    assert.deepStrictEqual(marks.toSorted(), Object.keys(sections(results, layers)).toSorted())
+    assert.deepStrictEqual(marks.toSorted(), Object.keys(sections(measured)).toSorted())
   })
 
   it("refuses a mark that nothing is made for", () => {
-    assert.throws(() => filled("<!-- bench: nothing -->\n<!-- /bench -->", results, layers), "nothing")
+    assert.throws(() => filled("<!-- bench: nothing -->\n<!-- /bench -->", measured), "nothing")
   })
 
   it("takes over another figure", () => {
     const other = run(...results.rows.map((one) => ({ ...one, figures: one.figures.map((figure) => figure * 2) })))
-    assert.notStrictEqual(filled(page, other, layers), page)
+    assert.notStrictEqual(filled(page, { ...measured, results: other }), page)
   })
 
   it("has the chart that the results give", () => {
