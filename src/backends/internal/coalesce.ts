@@ -6,6 +6,10 @@
  * Flights share what there is. Callers who are answered together come back together: if the first flight to land took all
  * of them, it would fly full for ever beside one that carries the one who came too late, which costs the server as much.
  *
+ * Nor do they fly in step. When two are answered at once, the callers of the first come back and leave before the second is
+ * heard, and a client that gathers what it writes has written by then: so the server works on one while the callers of the
+ * other are served. Left to themselves they would leave and be answered together for ever, and each side wait for the other.
+ *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
@@ -38,6 +42,10 @@ export class Coalesce<I, A, E> {
   private flying = 0
   /** the size of all that flies and waits */
   private total = 0
+  /** calls that were just made, and that the client may not have written yet */
+  private leaving = 0
+  /** answers that are not heard before those are written */
+  private readonly unheard: Array<() => void> = []
   /** by key, in the order of their coming */
   private readonly waiting = new Map<string, Array<Waiting<I, A, E>>>()
 
@@ -95,6 +103,23 @@ export class Coalesce<I, A, E> {
     return Effect.void
   }
 
+  /** in the first turn of the event loop clients write; it is over when the second one comes */
+  private leave(): void {
+    this.leaving++
+    setImmediate(() =>
+      setImmediate(() => {
+        this.leaving--
+        while (this.leaving === 0 && this.unheard.length > 0) this.unheard.shift()!()
+      })
+    )
+  }
+
+  /** until everything that left is written */
+  private readonly turn: Effect.Effect<void> = Effect.callback((resume) => {
+    if (this.leaving === 0) resume(Effect.void)
+    else this.unheard.push(() => resume(Effect.void))
+  })
+
   /** takes those who fly next off the line: the first of them whatever its size */
   private board(line: Array<Waiting<I, A, E>>) {
     const { flights, most } = this.options
@@ -108,7 +133,8 @@ export class Coalesce<I, A, E> {
   private fly(key: string, together: ReadonlyArray<Waiting<I, A, E>>): Effect.Effect<void> {
     const { isOnes, run } = this.options
     const all = together.flatMap(({ items }) => items)
-    return Effect.matchCauseEffect(run(key, all), {
+    this.leave()
+    return Effect.matchCauseEffect(Effect.tap(run(key, all), () => this.turn), {
       onSuccess: (answers) =>
         Effect.sync(() => {
           let at = 0

@@ -148,6 +148,40 @@ describe("coalesced calls", () => {
       fourth.answer()
     }))
 
+  it.live("flights do not fly in step: one is written before the callers of the other are served", () =>
+    Effect.gen(function*() {
+      // a client that writes what it gathered in a turn, and a server that answers together what came together
+      const turns = (count: number, then: () => void): void =>
+        void setImmediate(count === 1 ? then : () => turns(count - 1, then))
+      const packets: Array<number> = []
+      let gathered: Array<() => void> = []
+      const coalesce = new Coalesce<string, string, never>({
+        run: (_, items) =>
+          Effect.callback((resume) => {
+            gathered.push(() => resume(Effect.succeed(items)))
+            if (gathered.length > 1) return
+            turns(1, () => {
+              const packet = gathered
+              gathered = []
+              packets.push(packet.length)
+              turns(5, () => packet.forEach((answer) => answer()))
+            })
+          }),
+        most: 100,
+        flights: 2,
+        isOnes: () => false
+      })
+      const callers = Array.from({ length: 64 }, (_, n) => `c${n}`)
+      yield* Effect.forEach(
+        callers,
+        (caller) => Effect.repeat(Effect.asVoid(coalesce.submit("q", [caller])), { times: 20 }),
+        { concurrency: "unbounded", discard: true }
+      )
+      // the first two leave at once and carry one each; so do those who waited for them
+      assert.deepStrictEqual(packets.slice(0, 2), [2, 2])
+      assert.deepStrictEqual(new Set(packets.slice(2)), new Set([1]))
+    }))
+
   it.effect("what is worth no second call is not divided, and who fills a share alone goes all the same", () =>
     Effect.gen(function*() {
       const { next, submit } = harness({ flights: 4, sizeOf: (item) => item.length })
