@@ -82,8 +82,18 @@ describe("attempts on a standard queue", () => {
       yield* subscription.await(1)
       const after = yield* takeOne(subscription)
       assert.deepStrictEqual([after.attempt, after.unsettled, after.lostFrom?.worker], [1, 1, "unknown"])
+      // it stays so when it goes back as if it had never been claimed, and in no other settlement
+      const unbegun = retry({ why: "released", attempt: "kept", unbegun: true })
+      assert.deepStrictEqual(yield* subscription.settle([[after.receipt, unbegun]]), ["Settled"])
+      const still = yield* takeOne(subscription)
+      assert.deepStrictEqual([still.attempt, still.unsettled, still.lostFrom?.worker], [1, 1, "unknown"])
+      assert.deepStrictEqual(yield* subscription.settle([[still.receipt, { ...unbegun, unbegun: undefined }]]), [
+        "Settled"
+      ])
+      const last = yield* takeOne(subscription)
+      assert.deepStrictEqual([last.attempt, last.unsettled, last.lostFrom], [1, 0, undefined])
       // what the old owner would send again is one job too many
-      assert.deepStrictEqual(yield* subscription.settle([[before.receipt, retry()], [after.receipt, retry()]]), [
+      assert.deepStrictEqual(yield* subscription.settle([[before.receipt, retry()], [last.receipt, retry()]]), [
         "Lost",
         "Settled"
       ])

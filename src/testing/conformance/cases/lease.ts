@@ -187,10 +187,13 @@ export const lease = [
       const never = yield* takeOne(subscription)
       yield* equal([never.unsettled, never.lostFrom], [0, undefined], "losses of one that was never lost")
       yield* expire(subscription)
+      let claimedAt: number | undefined
       for (let times = 0; times < 3; times++) {
         const delivery = yield* takeOne(subscription)
         yield* equal(delivery.unsettled, 1, "unsettled")
-        yield* equal(delivery.lostFrom?.worker, "w", "worker that it was lost from")
+        claimedAt ??= delivery.lostFrom?.claimedAt
+        yield* equal(typeof claimedAt, "number", "type of lostFrom.claimedAt")
+        yield* equal(delivery.lostFrom, { worker: "w", claimedAt }, "whom it was lost from, and since when he had it")
         yield* equal(delivery.attempt, 1, "attempt")
         yield* settle(subscription, delivery, times < 2 ? unbegun : retry({ why: "snoozed", attempt: "kept" }))
       }
