@@ -1,27 +1,59 @@
 /** A call to the backend as the worker sees it: bounded in time, its failure always a `BackendError`. */
 import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { BackendError } from "../../Backend.ts"
 import type { State } from "./state.ts"
 
-/** A call that hangs counts as one whose answer was lost. @internal */
+/**
+ * A call that hangs counts as one whose answer was lost. An engine in the process answers as it is called: then there is
+ * nothing to wait for, and no time to measure.
+ *
+ * @internal
+ */
 export const bounded = <A>(
   worker: State,
   operation: string,
   call: Effect.Effect<A, BackendError>
 ): Effect.Effect<A, BackendError> =>
-  Effect.timeoutOrElse(call, {
-    duration: worker.settings.callTimeout,
-    orElse: () =>
-      Effect.fail(
-        new BackendError({
-          backend: worker.backend.name,
-          operation,
-          message: `no answer within ${worker.settings.callTimeout} ms`,
-          retryable: true,
-          outcome: "Unknown"
-        })
-      )
+  Effect.flatMap(
+    Effect.forkChild(call, { startImmediately: true }),
+    (fiber) => fiber.pollUnsafe() ?? inTime(worker, operation, fiber)
+  )
+
+/** as a race against a sleep, for half of its price: it is paid for every call over a network */
+const inTime = <A>(
+  worker: State,
+  operation: string,
+  fiber: Fiber.Fiber<A, BackendError>
+): Effect.Effect<A, BackendError> =>
+  Effect.callback((resume) => {
+    const { callTimeout } = worker.settings
+    const sleep = Effect.runForkWith(worker.context)(worker.clock.sleep(Duration.millis(callTimeout)))
+    const unobserve = fiber.addObserver((exit) => {
+      sleep.interruptUnsafe()
+      resume(exit)
+    })
+    sleep.addObserver((exit) => {
+      if (exit._tag === "Failure") return
+      unobserve()
+      resume(Effect.andThen(Fiber.interrupt(fiber), Effect.fail(noAnswer(worker, operation, callTimeout))))
+    })
+    return Effect.suspend(() => {
+      unobserve()
+      sleep.interruptUnsafe()
+      return Fiber.interrupt(fiber)
+    })
+  })
+
+const noAnswer = (worker: State, operation: string, millis: number): BackendError =>
+  new BackendError({
+    backend: worker.backend.name,
+    operation,
+    message: `no answer within ${millis} ms`,
+    retryable: true,
+    outcome: "Unknown"
   })
 
 /** @internal */
