@@ -30,6 +30,9 @@ export interface Settings {
   readonly statementTimeout: number | undefined
 }
 
+/** timers of JavaScript hold 31 bits of milliseconds, and go off at once where that is exceeded */
+const longestTimer = 2 ** 31 - 1
+
 /** tries of a call that the server undid because of another one */
 const tries = 6
 
@@ -51,7 +54,7 @@ export class Calls {
     const { statementTimeout } = settings
     this.deadline = statementTimeout === undefined
       ? 30_000
-      : statementTimeout + Math.min(5_000, 500 + statementTimeout / 2)
+      : Math.min(longestTimer, statementTimeout + Math.min(5_000, 500 + statementTimeout / 2))
   }
 
   /** the text of a statement, with the names of this backend in it */
@@ -82,23 +85,29 @@ export class Calls {
     return Effect.flatMap(Effect.forkDetach(this.run(operation, sql, params), { startImmediately: true }), Fiber.join)
   }
 
+  /** ending a call takes the client a few seconds when the server is silent: nobody waits for that */
+  private inTime<A>(operation: string, fiber: Fiber.Fiber<A, SqlError>): Effect.Effect<A, SqlError | BackendError> {
+    return Effect.callback((resume) => {
+      const timer = setTimeout(() => {
+        fiber.interruptUnsafe()
+        resume(Effect.fail(silence(this.name, operation, this.deadline)))
+      }, this.deadline)
+      fiber.addObserver((exit) => {
+        clearTimeout(timer)
+        resume(exit)
+      })
+    })
+  }
+
   private attempt<A>(
     operation: string,
     call: Effect.Effect<A, SqlError>,
     n: number
   ): Effect.Effect<A, BackendError> {
-    // ending a call takes the client a few seconds when the server is silent: nobody waits for that
-    const bounded = Effect.flatMap(Effect.forkDetach(call, { startImmediately: true }), (fiber) => {
-      const exit = fiber.pollUnsafe()
-      return exit ?? Effect.timeoutOrElse(Fiber.join(fiber), {
-        duration: this.deadline,
-        orElse: () =>
-          Effect.andThen(
-            Effect.forkDetach(Fiber.interrupt(fiber)),
-            Effect.fail(silence(this.name, operation, this.deadline))
-          )
-      })
-    })
+    const bounded = Effect.flatMap(
+      Effect.forkDetach(call, { startImmediately: true }),
+      (fiber) => fiber.pollUnsafe() ?? this.inTime(operation, fiber)
+    )
     return Effect.uninterruptible(Effect.catchCause(bounded, (cause): Effect.Effect<A, BackendError> => {
       const error = Cause.findErrorOption(cause)
       if (Option.isNone(error)) {
