@@ -6,9 +6,10 @@
  * Flights share what there is. Callers who are answered together come back together: if the first flight to land took all
  * of them, it would fly full for ever beside one that carries the one who came too late, which costs the server as much.
  *
- * Nor do they fly in step. When two are answered at once, the callers of the first come back and leave before the second is
- * heard, and a client that gathers what it writes has written by then: so the server works on one while the callers of the
- * other are served. Left to themselves they would leave and be answered together for ever, and each side wait for the other.
+ * Nor do they fly in step where a client gathers what it writes. When two are answered at once, the callers of the first come
+ * back and leave, and the second is not heard before they are written, which takes a turn: so the server works on one while
+ * the callers of the other are served. Left to themselves both would leave and be answered together for ever, and each side
+ * wait for the other.
  *
  * @since 0.1.0
  */
@@ -24,6 +25,8 @@ export interface Options<in I, out A, E> {
   readonly sizeOf?: ((item: I) => number) | undefined
   /** calls under way at once */
   readonly flights: number
+  /** whether the client writes at the end of a turn of the event loop what it was given in it; no unless set */
+  readonly gathers?: boolean | undefined
   /** whether nothing of a failed call took effect and the reason may be one item alone: then each caller tries for itself */
   readonly isOnes: (error: E) => boolean
 }
@@ -67,7 +70,7 @@ export class Coalesce<I, A, E> {
       this.total += size
       if (this.flying < flights) {
         this.flying++
-        return Effect.ensuring(run(key, items), this.landed(size))
+        return Effect.ensuring(Effect.suspend(() => run(key, items)), this.landed(size))
       }
       return Effect.callback<ReadonlyArray<A>, E>((answer) => {
         const line = this.waiting.get(key)
@@ -96,22 +99,22 @@ export class Coalesce<I, A, E> {
         this.waiting.set(key, line)
       }
       this.flying++
-      return Effect.asVoid(
-        Effect.forkDetach(Effect.ensuring(this.fly(key, together), this.landed(size)), { startImmediately: true })
-      )
+      const flight = Effect.ensuring(this.fly(key, together), this.landed(size))
+      return Effect.map(Effect.forkDetach(flight, { startImmediately: true }), () => {
+        // after the client was given it, so that it has asked for its turn first
+        if (this.options.gathers === true) this.leave()
+      })
     }
     return Effect.void
   }
 
-  /** in the first turn of the event loop clients write; it is over when the second one comes */
+  /** what the client was asked to write is written by then; nobody waits for longer, whoever leaves meanwhile */
   private leave(): void {
     this.leaving++
-    setImmediate(() =>
-      setImmediate(() => {
-        this.leaving--
-        while (this.leaving === 0 && this.unheard.length > 0) this.unheard.shift()!()
-      })
-    )
+    setImmediate(() => {
+      this.leaving--
+      for (const hear of this.unheard.splice(0)) hear()
+    })
   }
 
   /** until everything that left is written */
@@ -133,8 +136,7 @@ export class Coalesce<I, A, E> {
   private fly(key: string, together: ReadonlyArray<Waiting<I, A, E>>): Effect.Effect<void> {
     const { isOnes, run } = this.options
     const all = together.flatMap(({ items }) => items)
-    this.leave()
-    return Effect.matchCauseEffect(Effect.tap(run(key, all), () => this.turn), {
+    return Effect.matchCauseEffect(Effect.tap(Effect.suspend(() => run(key, all)), () => this.turn), {
       onSuccess: (answers) =>
         Effect.sync(() => {
           let at = 0

@@ -85,14 +85,15 @@ export class Calls {
     return Effect.flatMap(Effect.forkDetach(this.run(operation, sql, params), { startImmediately: true }), Fiber.join)
   }
 
-  /** ending a call takes the client a few seconds when the server is silent: nobody waits for that */
+  /** ending a call takes the client a few seconds when the server is silent: nobody waits for that, or hears how it ended */
   private inTime<A>(operation: string, fiber: Fiber.Fiber<A, SqlError>): Effect.Effect<A, SqlError | BackendError> {
     return Effect.callback((resume) => {
       const timer = setTimeout(() => {
+        unobserve()
         fiber.interruptUnsafe()
         resume(Effect.fail(silence(this.name, operation, this.deadline)))
       }, this.deadline)
-      fiber.addObserver((exit) => {
+      const unobserve = fiber.addObserver((exit) => {
         clearTimeout(timer)
         resume(exit)
       })

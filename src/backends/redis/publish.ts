@@ -40,6 +40,7 @@ export const singles = (engine: Engine): Coalesce<Item, Published, BackendError>
     most: engine.limits.publishBatch,
     sizeOf: sizeOfJob,
     flights,
+    gathers: true,
     isOnes: (error) => !error.retryable && error.outcome === "NotApplied"
   })
 

@@ -30,17 +30,24 @@ const inTime = <A>(
 ): Effect.Effect<A, BackendError> =>
   Effect.callback((resume) => {
     const { callTimeout } = worker.settings
-    const sleep = Effect.runForkWith(worker.context)(worker.clock.sleep(Duration.millis(callTimeout)))
+    let over = false
+    const sleep = Effect.runForkWith(worker.context)(
+      Effect.suspend(() => worker.clock.sleep(Duration.millis(callTimeout)))
+    )
     const unobserve = fiber.addObserver((exit) => {
+      over = true
       sleep.interruptUnsafe()
       resume(exit)
     })
-    sleep.addObserver((exit) => {
-      if (exit._tag === "Failure") return
+    // a clock that fails measures no time any more: the call is not left without a limit
+    sleep.addObserver(() => {
+      if (over) return
       unobserve()
-      resume(Effect.andThen(Fiber.interrupt(fiber), Effect.fail(noAnswer(worker, operation, callTimeout))))
+      const ended = Effect.uninterruptible(Fiber.interrupt(fiber))
+      resume(Effect.andThen(ended, Effect.fail(noAnswer(worker, operation, callTimeout))))
     })
     return Effect.suspend(() => {
+      over = true
       unobserve()
       sleep.interruptUnsafe()
       return Fiber.interrupt(fiber)

@@ -169,6 +169,7 @@ describe("coalesced calls", () => {
           }),
         most: 100,
         flights: 2,
+        gathers: true,
         isOnes: () => false
       })
       const callers = Array.from({ length: 64 }, (_, n) => `c${n}`)
@@ -180,6 +181,47 @@ describe("coalesced calls", () => {
       // the first two leave at once and carry one each; so do those who waited for them
       assert.deepStrictEqual(packets.slice(0, 2), [2, 2])
       assert.deepStrictEqual(new Set(packets.slice(2)), new Set([1]))
+    }))
+
+  it.live("an answer waits for one turn at most, whoever comes and goes meanwhile", () =>
+    Effect.gen(function*() {
+      let answer: () => void = () => {}
+      const coalesce = new Coalesce<string, string, string>({
+        run: (key, items) =>
+          key === "good"
+            ? Effect.callback((resume) => {
+              answer = () => resume(Effect.succeed(items))
+            })
+            : Effect.andThen(Effect.yieldNow, Effect.fail("down")),
+        most: 100,
+        flights: 2,
+        gathers: true,
+        isOnes: () => false
+      })
+      // they are refused at once, and come back at once
+      const busy = yield* Effect.forkChild(
+        Effect.forEach(["a", "b", "c", "d"], (item) => Effect.forever(Effect.ignore(coalesce.submit("bad", [item]))), {
+          concurrency: "unbounded"
+        }),
+        { startImmediately: true }
+      )
+      // one that had to wait for its flight
+      const good = yield* Effect.forkChild(coalesce.submit("good", ["x"]), { startImmediately: true })
+      let turns = 0
+      let answered = 0
+      const turn = (): void => {
+        turns++
+        if (turns === 20) {
+          answered = turns
+          answer()
+        }
+        if (turns < 200) setImmediate(turn)
+      }
+      turn()
+      assert.deepStrictEqual(yield* Fiber.join(good), ["x"])
+      assert.strictEqual(answered, 20)
+      assert.isAtMost(turns - answered, 3)
+      yield* Fiber.interrupt(busy)
     }))
 
   it.effect("what is worth no second call is not divided, and who fills a share alone goes all the same", () =>
