@@ -22,6 +22,7 @@ import * as SqliteBackend from "windlass/backends/SqliteBackend"
 import * as Capability from "windlass/Capability"
 import { Connection } from "../../src/backends/sqlite/connection.ts"
 import { Engine } from "../../src/backends/sqlite/engine.ts"
+import { open, pragma } from "../../src/backends/sqlite/open.ts"
 import { applicationId, latest, migrations, unreleased } from "../../src/backends/sqlite/schema.ts"
 import { Wake } from "../../src/backends/sqlite/wake.ts"
 import { folder } from "./sqlite/process.ts"
@@ -164,6 +165,37 @@ describe("the file", () => {
         assert.strictEqual(statSync(filename).mtimeMs, before)
       }))
   }
+
+  it.effect("a new file that another process makes a queue of while it is looked at is a queue", () =>
+    Effect.gen(function*() {
+      const settings = { name: "sqlite", filename: yield* newFile, synchronous: "normal", busyTimeout: 0 } as const
+      const { prepare } = DatabaseSync.prototype
+      let met = 0
+      // the other one comes after the first mark was read, and gets as far as it gets
+      DatabaseSync.prototype.prepare = function(sql, ...rest) {
+        const statement = prepare.call(this, sql, ...rest)
+        if (sql === "PRAGMA user_version" && met++ === 0) {
+          try {
+            open(settings).close()
+          } catch (error) {
+            assert.match(String(error), /locked/)
+          }
+        }
+        return statement
+      }
+      try {
+        const database = open(settings)
+        assert.deepStrictEqual([pragma(database, "application_id"), pragma(database, "user_version")], [
+          applicationId,
+          latest
+        ])
+        database.close()
+      } finally {
+        DatabaseSync.prototype.prepare = prepare
+      }
+      assert.isAbove(met, 1)
+      open(settings).close()
+    }))
 
   it.effect("a file that is no database, a missing directory, a directory, a read-only file: each says its fix", () =>
     Effect.gen(function*() {

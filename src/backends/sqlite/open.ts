@@ -67,8 +67,7 @@ export const pragma = (database: DatabaseSync, name: string): number =>
 /** the version of the schema that the file has: 0 when it is empty */
 const recognise = (database: DatabaseSync, settings: Settings): number => {
   const { filename } = settings
-  const id = pragma(database, "application_id")
-  const version = pragma(database, "user_version")
+  const { id, tables, version } = marks(database)
   if (id === applicationId) {
     if (version > 0 && version <= unreleased) {
       throw foreign(
@@ -84,10 +83,6 @@ const recognise = (database: DatabaseSync, settings: Settings): number => {
         `${latest}: upgrade windlass in this process, or name another file`
     )
   }
-  const tables = database.prepare(
-    "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name LIMIT 4"
-  )
-    .all().map(({ name }) => String(name))
   if (id !== 0) {
     throw foreign(
       settings,
@@ -106,6 +101,29 @@ const recognise = (database: DatabaseSync, settings: Settings): number => {
     )
   }
   return 0
+}
+
+interface Marks {
+  readonly id: number
+  readonly version: number
+  /** the first few, and views */
+  readonly tables: ReadonlyArray<string>
+}
+
+/** what the file says that it is, all of one moment: another process may be about to make the queue in it */
+const marks = (database: DatabaseSync): Marks => {
+  const isOwn = !database.isTransaction
+  if (isOwn) database.exec("BEGIN")
+  try {
+    return {
+      id: pragma(database, "application_id"),
+      version: pragma(database, "user_version"),
+      tables: database.prepare("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name LIMIT 4")
+        .all().map(({ name }) => String(name))
+    }
+  } finally {
+    if (isOwn) database.exec("COMMIT")
+  }
 }
 
 /** several processes may do this at once: the first to get the lock does it, the others find it done */
