@@ -3,8 +3,8 @@
  * run, and the timing that ships. Payloads are decoded by their schema in both. Nothing is set but the worker's concurrency.
  *
  * A worker whose jobs end at once claims more of them than it has slots, and over a network one such batch ahead; who wants
- * none of that says `claimAhead: false` ("never ahead"). Claims and settlements come in batches as far as slots are free together. Who wants a
- * round trip for every job limits the batches of the backend to one (`limits` of its options).
+ * none of that says `claimAhead: false` ("never ahead"). Claims and settlements come in batches as far as slots are free
+ * together. Who wants a round trip for every job limits the batches of the backend to one (`limits` of its options).
  */
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import * as PgClient from "@effect/sql-pg/PgClient"

@@ -198,13 +198,12 @@ describe("coalesced calls", () => {
         gathers: true,
         isOnes: () => false
       })
-      // they are refused at once, and come back at once
-      const busy = yield* Effect.forkChild(
-        Effect.forEach(["a", "b", "c", "d"], (item) => Effect.forever(Effect.ignore(coalesce.submit("bad", [item]))), {
-          concurrency: "unbounded"
-        }),
-        { startImmediately: true }
-      )
+      // they fail within a turn and come back at once, more of them than there are flights
+      const comes = (item: string): Effect.Effect<never> =>
+        Effect.flatMap(Effect.ignore(coalesce.submit("bad", [item])), () => comes(item))
+      const busy = yield* Effect.forkChild(Effect.forEach(["a", "b", "c", "d"], comes, { concurrency: "unbounded" }), {
+        startImmediately: true
+      })
       // one that had to wait for its flight
       const good = yield* Effect.forkChild(coalesce.submit("good", ["x"]), { startImmediately: true })
       let turns = 0
