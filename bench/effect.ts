@@ -7,6 +7,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Fiber, Layer, ManagedRuntime, Redacted, Schema } from "effect"
 import * as PersistedQueue from "effect/persistence/PersistedQueue"
 import type { Contender, Engine, Place } from "./contender.ts"
+import { lanes } from "./lanes.ts"
 
 const schema = Schema.Struct({ i: Schema.Number, to: Schema.String, t: Schema.Number })
 
@@ -32,7 +33,7 @@ export const contenders: ReadonlyArray<Contender> = Object.entries(stores).map((
     return {
       enqueueEach: (payloads, inFlight) =>
         runtime.runPromise(
-          Effect.forEach(payloads, (payload) => queue.offer(payload), { concurrency: inFlight, discard: true })
+          lanes(payloads, inFlight, (payload) => queue.offer(payload))
         ),
       work: async (concurrency, onJob) => {
         const taker = Effect.forever(queue.take((payload) => Effect.sync(() => onJob(payload))))

@@ -21,6 +21,7 @@ import * as Task from "windlass/Task"
 import * as TaskGroup from "windlass/TaskGroup"
 import * as Worker from "windlass/Worker"
 import { chunks, type Contender, type Engine, type Payload, type Place, type Queue } from "./contender.ts"
+import { lanes } from "./lanes.ts"
 
 const payload = { i: Schema.Number, to: Schema.String, t: Schema.Number }
 
@@ -70,7 +71,7 @@ const queueOf = async (place: Place, engine: Engine, kind: Kind): Promise<Queue>
   return {
     enqueueEach: (payloads, inFlight) =>
       runtime.runPromise(
-        Effect.forEach(payloads, (payload) => task.enqueue(payload), { concurrency: inFlight, discard: true })
+        lanes(payloads, inFlight, (payload) => task.enqueue(payload))
       ),
     enqueueMany: (payloads) =>
       runtime.runPromise(Effect.forEach(chunks(payloads, 1_000), (some) => task.enqueueMany(some), { discard: true })),

@@ -191,18 +191,33 @@ export interface Enqueue<out A, out E = never, out R = never, out When extends "
   readonly run: (options: Options) => Effect.Effect<any, any, any>
 }
 
-const Proto = Effectable.Prototype<Enqueue<any, any, any, any>>({
-  label: "windlass/Enqueue",
-  evaluate() {
-    return this.run(this.options)
-  }
-})
+const Proto = Object.assign(
+  Effectable.Prototype<Enqueue<any, any, any, any>>({
+    label: "windlass/Enqueue",
+    evaluate() {
+      return this.run(this.options)
+    }
+  }),
+  { [TypeId]: TypeId }
+)
+
+/** made for every enqueue: by a constructor, which costs a tenth of what `Object.assign` does */
+const Impl = function(this: any, run: (options: Options) => Effect.Effect<any, any, any>, options: Options) {
+  this.run = run
+  this.options = options
+} as unknown as new(
+  run: (options: Options) => Effect.Effect<any, any, any>,
+  options: Options
+) => Enqueue<any, any, any, any>
+Impl.prototype = Proto
+
+const noOptions: Options = {}
 
 /** @internal */
 export const fromRun = <A, E, R>(
   run: (options: Options) => Effect.Effect<A, E, R>,
-  options: Options = {}
-): Enqueue<A, E, R, any> => Object.assign(Object.create(Proto), { [TypeId]: TypeId, run, options })
+  options: Options = noOptions
+): Enqueue<A, E, R, any> => new Impl(run, options)
 
 const set = (options: Options) => (self: Enqueue<any, any, any, any>): any =>
   fromRun(self.run, merge(self.options, options))

@@ -7,7 +7,8 @@ import * as Enqueue from "../Enqueue.ts"
 import * as Middleware from "../Middleware.ts"
 import type { Any, Handler, Options, OwnWrap, PlainSchema, Retry, Settings } from "../Task.ts"
 import { makeCodecs, type Wire } from "./codecs.ts"
-import { enqueueAll, enqueueOne, execute } from "./producer.ts"
+import { execute } from "./execute.ts"
+import { enqueueAll, enqueueOne } from "./producer.ts"
 
 export const TypeId = "~windlass/Task"
 

@@ -14,6 +14,15 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Contender, Engine, Payload, Place } from "../../contender.ts"
 
+/** as `bench/lanes.ts`, by the Effect that this package is tested with */
+const lanes = <A, E, R>(items: ReadonlyArray<A>, inFlight: number, f: (item: A) => Effect.Effect<unknown, E, R>) =>
+  Effect.suspend(() => {
+    let next = 0
+    const lane = Effect.whileLoop({ while: () => next < items.length, body: () => f(items[next++]!), step: () => {} })
+    const count = Math.min(inFlight, items.length)
+    return Effect.all(Array.from({ length: count }, () => lane), { concurrency: "unbounded", discard: true })
+  })
+
 const payload = { i: Schema.Number, to: Schema.String, t: Schema.Number }
 
 class Send extends Job.make("Send", { payload }) {}
@@ -68,7 +77,7 @@ export const contenders: ReadonlyArray<Contender> = Object.entries(stores).map((
     return {
       enqueueEach: (payloads, inFlight) =>
         runtime.runPromise(
-          Effect.forEach(payloads, (payload) => job.enqueue(payload), { concurrency: inFlight, discard: true })
+          lanes(payloads, inFlight, (payload) => job.enqueue(payload))
         ),
       // chunks by itself
       enqueueMany: (payloads) => runtime.runPromise(job.enqueueMany(payloads)),

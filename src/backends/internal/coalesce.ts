@@ -34,10 +34,17 @@ export interface Options<in I, out A, E> {
 /** what is not divided among flights: to save a call is worth more */
 const worthwhile = 16
 
-interface Waiting<I, A, E> {
+/** a class, because there is one for every enqueue: see `internal/item.ts` */
+class Waiting<I, A, E> {
   readonly items: ReadonlyArray<I>
   readonly size: number
   readonly answer: (answers: Effect.Effect<ReadonlyArray<A>, E>) => void
+
+  constructor(items: ReadonlyArray<I>, size: number, answer: Waiting<I, A, E>["answer"]) {
+    this.items = items
+    this.size = size
+    this.answer = answer
+  }
 }
 
 export class Coalesce<I, A, E> {
@@ -73,9 +80,10 @@ export class Coalesce<I, A, E> {
         return Effect.ensuring(Effect.suspend(() => run(key, items)), this.landed(size))
       }
       return Effect.callback<ReadonlyArray<A>, E>((answer) => {
+        const one = new Waiting(items, size, answer)
         const line = this.waiting.get(key)
-        if (line === undefined) this.waiting.set(key, [{ items, size, answer }])
-        else line.push({ items, size, answer })
+        if (line === undefined) this.waiting.set(key, [one])
+        else line.push(one)
       })
     }))
   }
