@@ -2,6 +2,7 @@
  * The persisted queue of Effect itself. It has no bulk offer; a taker is a fiber. Its stores in Redis and SQL are told of
  * nothing and look every `pollInterval` (the documentation of `layerStoreRedis` and `layerStoreSql`), 1 second when absent.
  */
+import "./compiled.ts"
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Fiber, Layer, ManagedRuntime, Redacted, Schema } from "effect"
@@ -26,7 +27,7 @@ const stores: Partial<Record<Engine, (place: Place) => Layer.Layer<PersistedQueu
 export const contenders: ReadonlyArray<Contender> = Object.entries(stores).map(([engine, store]) => ({
   name: "Effect PersistedQueue",
   engine: engine as Engine,
-  settings: engine === "memory" ? "defaults" : "pollInterval 10 ms (when absent: 1 second)",
+  settings: `${engine === "memory" ? "defaults" : "pollInterval 10 ms (when absent: 1 second)"}, schemas compiled`,
   open: async (place) => {
     const runtime = ManagedRuntime.make(PersistedQueue.layer.pipe(Layer.provide(store(place))))
     const queue = await runtime.runPromise(PersistedQueue.make({ name: "bench", schema }))

@@ -6,6 +6,7 @@
  * none of that says `claimAhead: false` ("never ahead"). Claims and settlements come in batches as far as slots are free
  * together. Who wants a round trip for every job limits the batches of the backend to one (`limits` of its options).
  */
+import "./compiled.ts"
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Context, Effect, Fiber, Layer, Logger, ManagedRuntime, Redacted, Schema } from "effect"
@@ -54,7 +55,7 @@ const backends: Record<Engine, (place: Place, kind: Kind) => Layer.Layer<Backend
   postgres: (place, kind) =>
     PostgresBackend.layer({
       schema: place.name,
-      ...(kind === "single" ? { limits: { takeBatch: 1, settleBatch: 1 } } : {})
+      ...(kind === "single" ? { connections: 6, limits: { takeBatch: 1, settleBatch: 1 } } : {})
     }).pipe(
       Layer.provide(PgClient.layer({ url: Redacted.make(place.postgres) }))
     ),
@@ -108,10 +109,10 @@ const ours = (engine: Engine, kind: Kind): Contender => ({
   name: names[kind],
   engine,
   settings: kind === "single"
-    ? "limits: takeBatch 1, settleBatch 1; three middlewares"
+    ? "connections 6, limits: takeBatch 1, settleBatch 1; three middlewares; schemas compiled"
     : kind === "careful"
-    ? "claimAhead false; three middlewares"
-    : "defaults",
+    ? "claimAhead false; three middlewares; schemas compiled"
+    : "defaults, schemas compiled",
   open: (place) => queueOf(place, engine, kind)
 })
 
