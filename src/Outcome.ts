@@ -77,7 +77,7 @@ export type Outcome =
 export const toSettlement = (outcome: Outcome): Settlement => {
   switch (outcome._tag) {
     case "Succeeded":
-      return { _tag: "Complete", how: "succeeded", exit: outcome.encoded, reason: undefined }
+      return new Succeeded(outcome.encoded)
     case "Discarded":
       return { _tag: "Complete", how: "discarded", exit: undefined, reason: outcome.reason }
     case "Aborted":
@@ -94,6 +94,18 @@ export const toSettlement = (outcome: Outcome): Settlement => {
       return retry(outcome.why, outcome.after, "kept", outcome.why === "released" ? "front" : "back", outcome.reason)
     case "Dead":
       return { _tag: "Dead", reason: outcome.reason, error: outcome.error, exit: outcome.encoded }
+  }
+}
+
+/** mostly it is this one, and by a class it is no long-lived thing to V8: see `internal/item.ts` */
+class Succeeded implements Settlement.Complete {
+  readonly _tag = "Complete"
+  readonly how = "succeeded"
+  readonly exit: string | undefined
+  readonly reason = undefined
+
+  constructor(exit: string | undefined) {
+    this.exit = exit
   }
 }
 

@@ -8,6 +8,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { Cases } from "./cases.ts"
 
 /** The typed failures of `before` that `cause` has as defects, as what they were. @internal */
 export const restore = <E>(cause: Cause.Cause<E>, before: Cause.Cause<E>): Cause.Cause<E> => {
@@ -45,10 +46,9 @@ export const whenOver = <A, E, R, A2, E2, R2>(
   self: Effect.Effect<A, E, R>,
   go: (exit: Exit.Exit<A, E>) => Effect.Effect<A2, E2, R2>
 ): Effect.Effect<A2, E2, R | R2> =>
-  isOver(self) ? go(self) : Effect.matchCauseEffect(self, {
-    onSuccess: (value) => go(Exit.succeed(value)),
-    onFailure: (cause) => go(Exit.failCause(cause))
-  })
+  isOver(self)
+    ? go(self)
+    : Effect.matchCauseEffect(self, new Cases((value) => go(Exit.succeed(value)), (cause) => go(Exit.failCause(cause))))
 
 /**
  * `exit` after `end`, which may be what a finalizer returned: nothing. When it fails, {@link finalize}'s rules say what

@@ -144,22 +144,20 @@ export class Coalesce<I, A, E> {
   private fly(key: string, together: ReadonlyArray<Waiting<I, A, E>>): Effect.Effect<void> {
     const { isOnes, run } = this.options
     const all = together.flatMap(({ items }) => items)
-    return Effect.matchCauseEffect(Effect.tap(Effect.suspend(() => run(key, all)), () => this.turn), {
-      onSuccess: (answers) =>
-        Effect.sync(() => {
-          let at = 0
-          for (const { answer, items } of together) {
-            answer(Effect.succeed(answers.slice(at, at += items.length)))
-          }
-        }),
-      onFailure: (cause) => {
-        const fail = cause.reasons.find((reason) => reason._tag === "Fail")
-        return together.length > 1 && fail !== undefined && isOnes(fail.error)
-          ? Effect.forEach(together, (one) => this.fly(key, [one]), { discard: true })
-          : Effect.sync(() => {
-            for (const { answer } of together) answer(Effect.failCause(cause))
-          })
+    const over = Effect.exit(Effect.tap(Effect.suspend(() => run(key, all)), () => this.turn))
+    return Effect.flatMap(over, (exit) => {
+      if (exit._tag === "Success") {
+        let at = 0
+        for (const { answer, items } of together) answer(Effect.succeed(exit.value.slice(at, at += items.length)))
+        return Effect.void
       }
+      const { cause } = exit
+      const fail = cause.reasons.find((reason) => reason._tag === "Fail")
+      if (together.length > 1 && fail !== undefined && isOnes(fail.error)) {
+        return Effect.forEach(together, (one) => this.fly(key, [one]), { discard: true })
+      }
+      for (const { answer } of together) answer(Effect.failCause(cause))
+      return Effect.void
     })
   }
 }

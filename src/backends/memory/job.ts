@@ -6,6 +6,7 @@
  */
 import type { Delivery, Envelope, Item, Uniqueness } from "../../Backend.ts"
 import type { HistoryEvent, JobRecord, Result, State } from "../../Capability.ts"
+import { Claimed, Right, Stored } from "../internal/claimed.ts"
 import type { Link } from "./chain.ts"
 import type { Group } from "./group.ts"
 import type { JobQueue } from "./jobQueue.ts"
@@ -111,30 +112,25 @@ export class Job implements Link<Job> {
 }
 
 /** nobody outside may hold the stored object: a middleware that changes its copy must not change the job */
-const copy = (envelope: Envelope): Envelope => ({
-  id: envelope.id,
-  task: envelope.task,
-  version: envelope.version,
-  payload: envelope.payload,
-  headers: { ...envelope.headers },
-  origin: envelope.origin
-})
+const copy = ({ headers, id, origin, payload, task, version }: Envelope): Envelope =>
+  new Stored(id, task, version, payload, { ...headers }, origin)
 
-export const delivery = (job: Job): Delivery => ({
-  envelope: copy(job.envelope),
-  receipt: { id: job.id, fence: new Fence(job) },
-  queue: job.queue.name,
-  attempt: job.spent + 1,
-  unsettled: job.unsettled,
-  lostFrom: job.lostFrom,
-  enqueuedAt: job.enqueuedAt,
-  scheduledFor: job.scheduledFor,
-  firstFailedAt: job.firstFailedAt,
-  priority: job.priority,
-  group: job.group?.name,
-  abortRequested: job.abortRequested,
-  keepsResult: job.keepResult !== undefined || job.queue.keepsSuccesses
-})
+export const delivery = (job: Job): Delivery =>
+  new Claimed({
+    envelope: copy(job.envelope),
+    receipt: new Right(job.id, new Fence(job)),
+    queue: job.queue.name,
+    attempt: job.spent + 1,
+    unsettled: job.unsettled,
+    lostFrom: job.lostFrom,
+    enqueuedAt: job.enqueuedAt,
+    scheduledFor: job.scheduledFor,
+    firstFailedAt: job.firstFailedAt,
+    priority: job.priority,
+    group: job.group?.name,
+    abortRequested: job.abortRequested,
+    keepsResult: job.keepResult !== undefined || job.queue.keepsSuccesses
+  })
 
 export const stateOf = (job: Job): State =>
   job.phase === "ready" && job.group !== undefined && !job.group.hasTurn(job) ? "blocked" : job.phase

@@ -5,9 +5,10 @@
  */
 import * as Effect from "effect/Effect"
 import type { BackendError, Delivery, Envelope, Origin, Receipt, Settled, Settlement } from "../../Backend.ts"
+import { Claimed, Right, Stored } from "../internal/claimed.ts"
 import type { Calls, Row } from "./calls.ts"
 import { number, numbers, readable } from "./params.ts"
-import { type Committed, type Fence, fenceOf } from "./receipts.ts"
+import { type Committed, Fence, fenceOf } from "./receipts.ts"
 
 export type Items = ReadonlyArray<readonly [Receipt, Settlement]>
 
@@ -217,17 +218,9 @@ const toDelivery = (row: Row, by: Claimant, keepsSuccesses: boolean): Delivery =
   const rare = row[12] === null ? undefined : JSON.parse(row[12] as string) as Rare
   const id = row[4] as string
   const rank = row[2] as number
-  return {
+  return new Claimed({
     envelope: toEnvelope(row[4], row[5], row[6], row[9], row[8], row[7]),
-    receipt: {
-      id,
-      fence: {
-        num: row[0] as number,
-        token: row[1] as number,
-        plain: rare?.plain ?? true,
-        queue: by.queue
-      } satisfies Fence
-    },
+    receipt: new Right(id, new Fence(row[0] as number, row[1] as number, rare?.plain ?? true, by.queue)),
     queue: by.name,
     attempt: row[11] as number + 1,
     unsettled: rare?.unsettled ?? 0,
@@ -241,7 +234,7 @@ const toDelivery = (row: Row, by: Claimant, keepsSuccesses: boolean): Delivery =
     group: rare?.grp ?? undefined,
     abortRequested: rare?.abort ?? false,
     keepsResult: keepsSuccesses || rare?.keep === true
-  }
+  })
 }
 
 export const toEnvelope = (
@@ -251,14 +244,15 @@ export const toEnvelope = (
   payload: unknown,
   headers: unknown,
   origin: unknown
-): Envelope => ({
-  id: id as string,
-  task: task as string,
-  version: version as number,
-  payload: payload as string,
-  headers: headers === null ? {} : JSON.parse(headers as string) as Record<string, string>,
-  origin: origin as Origin
-})
+): Envelope =>
+  new Stored(
+    id as string,
+    task as string,
+    version as number,
+    payload as string,
+    headers === null ? {} : JSON.parse(headers as string) as Record<string, string>,
+    origin as Origin
+  )
 
 const text = (value: string | undefined): string | undefined => value === undefined ? undefined : readable(value)
 

@@ -5,12 +5,19 @@
  */
 import type { Receipt } from "../../Backend.ts"
 
-export interface Fence {
+export class Fence {
   readonly num: number
   readonly token: number
   /** nothing but the job itself goes when it succeeds: no key, no group, no result, no history */
   readonly plain: boolean
   readonly queue: number
+
+  constructor(num: number, token: number, plain: boolean, queue: number) {
+    this.num = num
+    this.token = token
+    this.plain = plain
+    this.queue = queue
+  }
 }
 
 /** `undefined`: a receipt that this backend did not make */

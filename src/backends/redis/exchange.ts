@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { BackendError, Delivery, Destination, Receipt, Settled, Settlement } from "../../Backend.ts"
 import type { Result } from "../../Capability.ts"
+import { Claimed, Right } from "../internal/claimed.ts"
 import type { Engine } from "./engine.ts"
 import { whole } from "./limits.ts"
 import * as Record from "./record.ts"
@@ -34,7 +35,7 @@ export interface Answer {
   readonly signals: number
 }
 
-type Claimed = readonly [
+type Batched = readonly [
   token: string,
   ids: ReadonlyArray<string>,
   records: ReadonlyArray<string>,
@@ -44,7 +45,7 @@ type Claimed = readonly [
 type Reply = readonly [
   lost: ReadonlyArray<number>,
   others: ReadonlyArray<Settled>,
-  claimed?: Claimed,
+  claimed?: Batched,
   soon?: number,
   /** 2: there may be something that the claim has not looked at */
   more?: number,
@@ -150,16 +151,16 @@ const resultOf = (settlement: Settlement, settled: Settled): Result | undefined 
   return { state: settlement._tag === "Dead" ? "dead" : settlement.how, reason, exit }
 }
 
-const toDeliveries = (claimed: Claimed, queue: string, keepsSuccesses: boolean): Array<Delivery> => {
+const toDeliveries = (claimed: Batched, queue: string, keepsSuccesses: boolean): Array<Delivery> => {
   const [token, ids, records, states, aborts] = claimed
   const plain: Fence = { queue, token, plain: true }
   const full: Fence = { queue, token, plain: false }
   return ids.map((id, i) => {
     const record = Record.read(id, records[i]!)
     const state = states.length === 0 ? undefined : Record.stateOf(states[i]!)
-    return {
+    return new Claimed({
       envelope: record.envelope,
-      receipt: { id, fence: record.plain ? plain : full },
+      receipt: new Right(id, record.plain ? plain : full),
       queue,
       attempt: (state?.n ?? 0) + 1,
       unsettled: state?.u ?? 0,
@@ -171,7 +172,7 @@ const toDeliveries = (claimed: Claimed, queue: string, keepsSuccesses: boolean):
       group: record.group,
       abortRequested: aborts.length > 0 && aborts[i] === 1,
       keepsResult: keepsSuccesses || record.keepsResult
-    }
+    })
   })
 }
 

@@ -12,6 +12,7 @@
  * @since 0.1.0
  */
 import type { Envelope, Item, Origin } from "../../Backend.ts"
+import { Stored } from "../internal/claimed.ts"
 import { whole } from "./limits.ts"
 
 export interface Record {
@@ -139,14 +140,14 @@ export const read = (id: string, record: string): Record => {
     if (own === undefined) seen = head
   }
   return {
-    envelope: {
+    envelope: new Stored(
       id,
-      task: head.task,
-      version: head.version,
-      payload: record.slice(b + 1 + head.text.length),
-      headers: headers ?? {},
-      origin: head.origin
-    },
+      head.task,
+      head.version,
+      record.slice(b + 1 + head.text.length),
+      headers ?? {},
+      head.origin
+    ),
     plain: record.charCodeAt(0) === 112,
     num: num!,
     enqueued: enqueued!,

@@ -5,14 +5,21 @@
  * @since 0.1.0
  */
 import type { Delivery, Envelope, Origin } from "../../Backend.ts"
+import { Claimed, Right, Stored } from "../internal/claimed.ts"
 import type { Until } from "./keys.ts"
 
 /** the backend's part of a receipt */
-export interface Fence {
+export class Fence {
   readonly num: number
   readonly token: number
   /** nothing but the job itself goes when it succeeds: no key, no group, no result, no history */
   readonly plain: boolean
+
+  constructor(num: number, token: number, plain: boolean) {
+    this.num = num
+    this.token = token
+    this.plain = plain
+  }
 }
 
 /** of `ready r` and `job j` */
@@ -73,23 +80,24 @@ export const toDelivery = (
   queue: string,
   token: number,
   keepsSuccesses: boolean
-): Delivery => ({
-  envelope: toEnvelope(row[3], row[4], row[5], row[11], row[6], row[7]),
-  receipt: { id: row[3], fence: { num: row[2], token, plain: row[9] === 1 } satisfies Fence },
-  queue,
-  attempt: special.spent + 1,
-  unsettled: special.unsettled,
-  lostFrom: special.lost_worker === null
-    ? undefined
-    : { worker: special.lost_worker, claimedAt: special.lost_claimed! },
-  enqueuedAt: row[8],
-  scheduledFor: row[10] ?? undefined,
-  firstFailedAt: special.first_failed ?? undefined,
-  priority: row[0] === 0 ? 0 : -row[0],
-  group: special.grp ?? undefined,
-  abortRequested: special.abort === 1,
-  keepsResult: keepsSuccesses || special.keep !== null
-})
+): Delivery =>
+  new Claimed({
+    envelope: toEnvelope(row[3], row[4], row[5], row[11], row[6], row[7]),
+    receipt: new Right(row[3], new Fence(row[2], token, row[9] === 1)),
+    queue,
+    attempt: special.spent + 1,
+    unsettled: special.unsettled,
+    lostFrom: special.lost_worker === null
+      ? undefined
+      : { worker: special.lost_worker, claimedAt: special.lost_claimed! },
+    enqueuedAt: row[8],
+    scheduledFor: row[10] ?? undefined,
+    firstFailedAt: special.first_failed ?? undefined,
+    priority: row[0] === 0 ? 0 : -row[0],
+    group: special.grp ?? undefined,
+    abortRequested: special.abort === 1,
+    keepsResult: keepsSuccesses || special.keep !== null
+  })
 
 export const toEnvelope = (
   id: string,
@@ -98,4 +106,4 @@ export const toEnvelope = (
   payload: string,
   headers: string | null,
   origin: Origin
-): Envelope => ({ id, task, version, payload, headers: headers === null ? {} : JSON.parse(headers), origin })
+): Envelope => new Stored(id, task, version, payload, headers === null ? {} : JSON.parse(headers), origin)

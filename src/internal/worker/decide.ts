@@ -16,10 +16,21 @@ import { defaultMaxAttempts, type Resolved } from "./resolve.ts"
 import { nextDelay } from "./retry.ts"
 import type { Run } from "./run.ts"
 
+class Succeeded {
+  readonly _tag = "Succeeded"
+  readonly exit: Exit.Exit<unknown, unknown>
+  readonly encoded: string | undefined
+
+  constructor(exit: Exit.Exit<unknown, unknown>, encoded: string | undefined) {
+    this.exit = exit
+    this.encoded = encoded
+  }
+}
+
 /** @internal */
 export const decide = (job: Run, task: Resolved, exit: Exit.Exit<unknown, unknown>): Effect.Effect<Outcome> => {
   if (job.cut) return cutShort(job, task, exit)
-  if (exit._tag === "Success") return Effect.succeed({ _tag: "Succeeded", exit, encoded: encoded(job, task, exit) })
+  if (exit._tag === "Success") return Effect.succeed(new Succeeded(exit, encoded(job, task, exit)))
   const { cause } = exit
   const failure = typedFailure(job, cause)
   // asked to abort, and ended badly: whatever it failed with, it is not wanted any more

@@ -14,6 +14,7 @@ import { fromEnvelope } from "../codecs.ts"
 import { whenOver } from "../finalize.ts"
 import { describe } from "../line.ts"
 import { decide, failed, interrupted } from "./decide.ts"
+import type { Delivered } from "./delivered.ts"
 import { delivered, elected, election } from "./elect.ts"
 import { entered, layered } from "./layer.ts"
 import type { Resolved } from "./resolve.ts"
@@ -37,12 +38,6 @@ interface Met {
   readonly at: number
   /** the hand-out in which it was given up */
   dead: Run | undefined
-}
-
-/** @internal */
-export interface Delivered {
-  readonly outcome: Outcome
-  readonly settlement: Settlement
 }
 
 /**

@@ -13,7 +13,7 @@ import { type Outcome, toSettlement } from "../../Outcome.ts"
 import { fromEnvelope } from "../codecs.ts"
 import { describe } from "../line.ts"
 import { dead, decide, failed } from "./decide.ts"
-import type { Delivered } from "./deliver.ts"
+import { Delivered } from "./delivered.ts"
 import type { Run } from "./run.ts"
 
 /** What the job asked about its next attempt goes with the settlement that leads to one: not with a job given back. */
@@ -26,10 +26,7 @@ const settlementOf = (job: Run, outcome: Outcome): Settlement => {
 }
 
 /** @internal */
-export const delivered = (job: Run, outcome: Outcome): Delivered => ({
-  outcome,
-  settlement: settlementOf(job, outcome)
-})
+export const delivered = (job: Run, outcome: Outcome): Delivered => new Delivered(outcome, settlementOf(job, outcome))
 
 /** `last`: what the job itself came to. @internal */
 export const elected = (job: Run, settlement: Settlement, last: Delivered | undefined): Delivered => {

@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import type { Delivery, Destination, Receipt } from "../../Backend.ts"
 import type { Controls, Election, Job } from "../../Job.ts"
 import type { Outcome } from "../../Outcome.ts"
-import type { Delivered } from "./deliver.ts"
+import type { Delivered } from "./delivered.ts"
 import { Forks } from "./forks.ts"
 import type { Resolved } from "./resolve.ts"
 

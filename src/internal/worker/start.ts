@@ -7,11 +7,11 @@ import type { Delivery, Settlement } from "../../Backend.ts"
 import { Current } from "../../Job.ts"
 import { type Outcome, toSettlement } from "../../Outcome.ts"
 import { describe } from "../line.ts"
-import type { Delivered } from "./deliver.ts"
+import type { Delivered } from "./delivered.ts"
 import { emit } from "./events.ts"
 import { returnPermits } from "./gates.ts"
 import { Run } from "./run.ts"
-import { freed, type Lane, type State } from "./state.ts"
+import { Ended, freed, type Lane, type State } from "./state.ts"
 import { watch } from "./stuck.ts"
 
 const uninterruptible = { uninterruptible: true }
@@ -81,15 +81,7 @@ export const end = (worker: State, lane: Lane, run: Run, exit: Exit.Exit<Deliver
     emit(worker, "Lost", run)
     returnPermits(worker, lane, run)
   } else {
-    const { outcome, settlement } = exit._tag === "Success" ? exit.value : broken(run, exit)
-    lane.ended.push({
-      run,
-      outcome,
-      settlement,
-      ambiguous: false,
-      tries: 0,
-      until: undefined
-    })
+    lane.ended.push(new Ended(run, exit._tag === "Success" ? exit.value : broken(run, exit)))
   }
   lane.changed.openUnsafe()
   freed(worker)

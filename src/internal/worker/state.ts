@@ -12,6 +12,7 @@ import type { Outcome } from "../../Outcome.ts"
 import type { Ahead } from "./ahead.ts"
 import type { Beside } from "./beside.ts"
 import type { Deliver } from "./deliver.ts"
+import type { Delivered } from "./delivered.ts"
 import type { Event } from "./events.ts"
 import type { Settings } from "./options.ts"
 import type { Resolved } from "./resolve.ts"
@@ -19,16 +20,22 @@ import type { Run } from "./run.ts"
 import type { Runs } from "./runs.ts"
 
 /** A run that is over and not settled yet. @internal */
-export interface Ended {
+export class Ended {
   readonly run: Run
   readonly outcome: Outcome
   readonly settlement: Settlement
   /** an earlier try to settle it may have taken effect */
-  ambiguous: boolean
+  ambiguous = false
   /** how often the backend did not say what became of it */
-  readonly tries: number
+  readonly tries: number = 0
   /** monotonic milliseconds after which it is tried no more, once a try has failed */
-  until: number | undefined
+  until: number | undefined = undefined
+
+  constructor(run: Run, { outcome, settlement }: Delivered) {
+    this.run = run
+    this.outcome = outcome
+    this.settlement = settlement
+  }
 }
 
 /** One queue of the worker. @internal */
