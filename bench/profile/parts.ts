@@ -38,6 +38,9 @@ export type Part = typeof parts[number] | "idle"
 const native: Readonly<Record<string, Part>> = {
   "(idle)": "idle",
   "(garbage collector)": "garbage collection",
+  // what a schema was compiled to: nothing else makes code at run time
+  "": "Effect: decoding and encoding by the schema",
+  anonymous: "Effect: decoding and encoding by the schema",
   parse: "JSON, codecs",
   stringify: "JSON, codecs",
   // of a statement of `node:sqlite`
@@ -59,7 +62,7 @@ const chain = "(call|chain|finalize|gates|hooked|layer|observe|resolve)\\.(ts|js
 const files: ReadonlyArray<readonly [RegExp, Part]> = [
   [/\/bench\//, "the bench, its handler"],
   [
-    /\/node_modules\/effect\/dist\/(Schema|internal\/schema|Option|Struct|Predicate)/,
+    /\/node_modules\/effect\/dist\/(Schema|schema\/Schema|internal\/schema|Option|Struct|Predicate)/,
     "Effect: decoding and encoding by the schema"
   ],
   [/\/node_modules\/effect\/dist\/(internal\/)?Context\./, "Effect: contexts"],

@@ -107,10 +107,8 @@ export const makeItem = (
   return new Item(new Envelope(id, task, stored, options, common), unique, options)
 }
 
-const none: Backend.Envelope["headers"] = Object.freeze({})
-
 const headersOf = (options: Options, stored: Stored, common: Common): Backend.Envelope["headers"] => {
-  if (options.headers === undefined && stored.headers === undefined && common.trace === undefined) return none
+  if (options.headers === undefined && stored.headers === undefined && common.trace === undefined) return {}
   const headers: Record<string, string> = { ...options.headers, ...stored.headers }
   if (common.trace !== undefined) headers[trace.header] ??= common.trace
   return headers

@@ -18,8 +18,8 @@ export const defaultQueue = "default"
 
 const utf8 = new TextEncoder()
 
-const whole = { atomic: true }
-const each = { atomic: false }
+const whole = Object.freeze({ atomic: true })
+const each = Object.freeze({ atomic: false })
 
 /** The id of a new job and why a middleware dropped it if one did, or the id of the job that was there before. */
 class Accepted {
@@ -72,8 +72,8 @@ export const submit = <A>(
       : pass(task, wraps, { task: task._tag, queue, items }, (batch) =>
         publish(backend, batch.queue, batch.items, atomic))
     return Effect.flatMap(published, (answers) => {
-      const skipped = answers.some((answer) =>
-        answer._tag === "Skipped"
+      const skipped = answers.some(({ _tag }) =>
+        _tag === "Skipped"
       )
       let clash: Enqueue.AlreadyEnqueued | undefined
       const accepted = answers.map((answer, i) => {

@@ -11,6 +11,8 @@ describe("bench:profile", () => {
     [at(`${installed}/effect/dist/internal/effect.js`), "Effect: fibers, steps, exits"],
     [at(`${installed}/effect/dist/Context.js`), "Effect: contexts"],
     [at(`${installed}/effect/dist/SchemaParser.js`), "Effect: decoding and encoding by the schema"],
+    [at(`${installed}/effect/dist/schema/SchemaJITCompiler.js`), "Effect: decoding and encoding by the schema"],
+    [at("", ""), "Effect: decoding and encoding by the schema"],
     [at(`${installed}/effect/dist/Queue.js`), "Effect: the rest"],
     [at(`${installed}/@effect/sql-pg/dist/PgConnection.js`), "the engine's client"],
     [at(`${installed}/@redis/client/dist/lib/client/index.js`), "the engine's client"],

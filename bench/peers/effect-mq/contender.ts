@@ -69,7 +69,7 @@ const settings: Partial<Record<Engine, string>> = {
 export const contenders: ReadonlyArray<Contender> = Object.entries(stores).map(([engine, store]) => ({
   name: "effect-mq",
   engine: engine as Engine,
-  settings: `${settings[engine as Engine]}; Effect 4.0.0-rc.111, which it is tested with`,
+  settings: `${settings[engine as Engine]}; Effect 4.0.0-rc.111, which it is tested with and which compiles no schemas`,
   open: async (place) => {
     const runtime = ManagedRuntime.make(Layer.merge(store(place), Logger.layer([])))
     const job = engine === "memory" ? SendAndForget : Send
