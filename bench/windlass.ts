@@ -1,10 +1,12 @@
 /**
  * Ours: bare, and with three real middlewares on: one that provides a service and holds a scoped resource, hooks around the
- * run, and the timing that ships. Payloads are decoded by their schema in both. Nothing is set but the worker's concurrency.
+ * run, and the timing that ships. Payloads are decoded by their schema in both. Nothing is set but the worker's concurrency,
+ * and that schemas are compiled (`compiled.ts`).
  *
  * A worker whose jobs end at once claims more of them than it has slots, and over a network one such batch ahead; who wants
  * none of that says `claimAhead: false` ("never ahead"). Claims and settlements come in batches as far as slots are free
- * together. Who wants a round trip for every job limits the batches of the backend to one (`limits` of its options).
+ * together. Who wants a round trip for every job limits the batches of the backend to one (`limits` of its options), and has
+ * several under way with more connections.
  */
 import "./compiled.ts"
 import * as NodeRedis from "@effect/platform-node/NodeRedis"

@@ -12,8 +12,8 @@ import { describe } from "./line.ts"
 import type { Options } from "./options.ts"
 import { submit } from "./producer.ts"
 
-/** how long the result of an `execute` is kept unless its caller says otherwise, in milliseconds @internal */
-export const keepResultMillis = 3_600_000
+/** how long the result of an `execute` is kept unless its caller says otherwise, in milliseconds */
+const keepResultMillis = 3_600_000
 
 /** @internal */
 export const execute = (task: Task.Any, payload: unknown, options: Options): Effect.Effect<any, any, any> =>

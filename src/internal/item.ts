@@ -4,7 +4,7 @@
  * Items are made by classes and not as object literals, here and wherever something is made for every job and is garbage
  * soon after: V8 remembers by the place of a literal how long lives what is made there, and once it has seen a hundred live
  * through a collection (a burst of enqueues, one `enqueueMany`) it makes all that come from there old. Each of them would be
- * kept then, with all that it refers to, until the next full collection: a fifth of a busy producer's processor time.
+ * kept then, with all that it refers to, until the next full collection: a tenth to a fifth of a busy producer's processor time.
  */
 import * as Context from "effect/Context"
 import * as Tracer from "effect/Tracer"
