@@ -65,11 +65,13 @@ export class Job implements Link<Job> {
   position: number
   /** `true`: goes to the front of its queue when its delay is over */
   toFront = false
+  // times have no value before they are known, and not 0: no time is a small number, and V8 gives a field that began as one
+  // another layout when the first time comes. Every job that waits then is laid out anew, as it is looked at
   /** scheduled: when it becomes claimable. Ended: when it is forgotten */
-  time = 0
+  time!: number
+  leaseEnd!: number
   /** changes with every hand-out, never comes back */
   fence = 0
-  leaseEnd = 0
   claimedAt: number | undefined = undefined
   owner: Owner | undefined = undefined
   spent = 0
@@ -80,7 +82,8 @@ export class Job implements Link<Job> {
   progress: string | undefined = undefined
   history: Array<HistoryEvent> | undefined = undefined
   finishedAt: number | undefined = undefined
-  resultUntil = 0
+  /** of a job that has ended */
+  resultUntil!: number
   reason: string | undefined = undefined
   error: string | undefined = undefined
   exit: string | undefined = undefined
