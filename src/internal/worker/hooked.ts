@@ -6,8 +6,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import { afterwards, finalize, whenOver } from "../finalize.ts"
+import { afterwards, finalize } from "../finalize.ts"
 import type { Hooks } from "../middleware/written.ts"
+import { whenOver } from "../over.ts"
 import { begin, type Enter, entered, go, isMasked, layer, leave } from "./layer.ts"
 
 /** @internal */

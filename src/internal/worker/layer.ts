@@ -7,8 +7,9 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import { afterwards, finalize, whenOver } from "../finalize.ts"
+import { afterwards, finalize } from "../finalize.ts"
 import { close } from "../lean.ts"
+import { whenOver } from "../over.ts"
 import type { Run } from "./run.ts"
 
 /**
