@@ -1,7 +1,6 @@
 /**
- * The frames that go on with an exit (`src/internal/over.ts`, `src/internal/finalize.ts`) are put together of what Effect keeps
- * to itself: they must be what `Effect.matchCauseEffect` and `Effect.onExit` are, however what they wait for ends and wherever
- * an interruption comes.
+ * The frame that goes on with an exit (`src/internal/over.ts`) is put together of what Effect keeps to itself: it must be what
+ * `Effect.matchCauseEffect` is, however what it waits for ends and wherever an interruption comes.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -10,27 +9,16 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as fc from "fast-check"
-import * as final from "../../src/internal/finalize.ts"
 import { framed, isOver, matched, whenOver, works } from "../../src/internal/over.ts"
 
 type Program = Effect.Effect<unknown, unknown>
 type Seen = Exit.Exit<unknown, unknown>
-interface Words {
-  readonly join: (self: Program, go: (exit: Seen) => Program) => Program
-  readonly leave: (self: Program, onExit: (exit: Seen) => Effect.Effect<void, unknown> | undefined) => Program
-}
-const ours: Words = { join: framed, leave: final.framed }
-const theirs: Words = { join: matched, leave: final.worded }
+type Join = (self: Program, go: (exit: Seen) => Program) => Program
 
-/** what a program does, before it is one: so that it can be made with either frame */
+/** what a program does, before it is one: so that it can be made with either */
 type Plan =
   | { readonly _tag: "Value" | "Fail" | "Die" | "Interrupt" | "Throw" | "Yield" | "Late" | "Cut" }
   | { readonly _tag: "Join"; readonly self: Plan; readonly go: "same" | "flip" | "throw" | "wait" | "note" }
-  | {
-    readonly _tag: "Leave"
-    readonly self: Plan
-    readonly end: "nothing" | "note" | "wait" | "fail" | "throw" | "cut"
-  }
   | { readonly _tag: "Mask" | "Unmask" | "OnExit" | "Catch"; readonly self: Plan }
 
 const { plan } = fc.letrec<Record<"plan" | "leaf" | "node", Plan>>((tie) => ({
@@ -42,20 +30,15 @@ const { plan } = fc.letrec<Record<"plan" | "leaf" | "node", Plan>>((tie) => ({
       self: tie("plan"),
       go: fc.constantFrom("same", "flip", "throw", "wait", "note")
     }),
-    fc.record({
-      _tag: fc.constant("Leave"),
-      self: tie("plan"),
-      end: fc.constantFrom("nothing", "note", "wait", "fail", "throw", "cut")
-    }),
     fc.record({ _tag: fc.constantFrom("Mask", "Unmask", "OnExit", "Catch"), self: tie("plan") })
   ) as fc.Arbitrary<Plan>,
   plan: fc.oneof({ depthSize: "medium" }, tie("leaf"), tie("node"), tie("node"))
 }))
 
 /** `cut` interrupts the whole from within, as somebody else would */
-const program = (plan: Plan, words: Words, notes: Array<string>, cut: () => void): Program => {
+const program = (plan: Plan, join: Join, notes: Array<string>, cut: () => void): Program => {
   const note = (what: string) => Effect.sync(() => void notes.push(what))
-  const inner = (self: Plan) => program(self, words, notes, cut)
+  const inner = (self: Plan) => program(self, join, notes, cut)
   switch (plan._tag) {
     case "Value":
       return Effect.sync(() => "value")
@@ -86,27 +69,8 @@ const program = (plan: Plan, words: Words, notes: Array<string>, cut: () => void
       return Effect.onExit(inner(plan.self), (exit) => note(`left by ${exit._tag}`))
     case "Catch":
       return Effect.catch(inner(plan.self), (error) => Effect.succeed(`caught ${String(error)}`))
-    case "Leave":
-      return words.leave(inner(plan.self), (exit) => {
-        notes.push(`leaves ${shown(exit)}`)
-        switch (plan.end) {
-          case "nothing":
-            return undefined
-          case "note":
-            return note("noted")
-          case "wait":
-            return Effect.andThen(Effect.yieldNow, note("waited"))
-          case "fail":
-            return Effect.andThen(Effect.yieldNow, Effect.fail("failed to leave"))
-          case "throw":
-            throw "thrown as it leaves"
-          case "cut":
-            // an interruption is not heard before what is left to do is done
-            return Effect.andThen(Effect.sync(cut), Effect.andThen(Effect.yieldNow, note("after the cut")))
-        }
-      })
     case "Join":
-      return words.join(inner(plan.self), (exit) => {
+      return join(inner(plan.self), (exit) => {
         notes.push(`joined ${shown(exit)}`)
         switch (plan.go) {
           case "same":
@@ -135,48 +99,28 @@ const shown = (exit: Exit.Exit<unknown, unknown>): string =>
         : "interrupt"
     ).join()
 
-/** without typed failures beside an interruption: ours keep one that Effect throws away, see below */
-const ran = (plan: Plan, words: Words) =>
+const ran = (plan: Plan, join: Join) =>
   Effect.gen(function*() {
     const notes: Array<string> = []
     const self: { fiber?: Fiber.Fiber<unknown, unknown> } = {}
-    self.fiber = yield* Effect.forkChild(program(plan, words, notes, () => self.fiber?.interruptUnsafe()))
+    self.fiber = yield* Effect.forkChild(program(plan, join, notes, () => self.fiber?.interruptUnsafe()))
     const exit = yield* Fiber.await(self.fiber)
-    return [shown(exit), ...notes].map((line) =>
-      line.includes("interrupt") ? line.replaceAll(/fail [^,]*,|,fail [^,]*/g, "") : line
-    )
+    return [shown(exit), ...notes]
   })
 
-describe("the frames that go on with an exit", () => {
-  it("are used with this version of Effect", () => assert.isTrue(works && final.works))
+describe("the frame that goes on with an exit", () => {
+  it("is used with this version of Effect", () => assert.isTrue(works))
 
-  it("L3 are what Effect.matchCauseEffect and Effect.onExit are", () =>
+  it("L3 is what Effect.matchCauseEffect is", () =>
     fc.assert(
       fc.asyncProperty(plan, async (plan) => {
-        const [one, other] = await Effect.runPromise(Effect.all([ran(plan, ours), ran(plan, theirs)]))
+        const [one, other] = await Effect.runPromise(Effect.all([ran(plan, framed), ran(plan, matched)]))
         assert.deepStrictEqual(one, other)
       }),
       { numRuns: 1_000 }
     ))
 
-  it.effect("L3 a typed failure stands beside an interruption that comes while it leaves", () =>
-    Effect.gen(function*() {
-      const leaves = yield* Deferred.make<void>()
-      const may = yield* Deferred.make<void>()
-      const fiber = yield* Effect.forkChild(
-        final.finalize(
-          Effect.andThen(Effect.yieldNow, Effect.fail("failure")),
-          () => Effect.andThen(Deferred.succeed(leaves, undefined), Deferred.await(may))
-        )
-      )
-      yield* Deferred.await(leaves)
-      fiber.interruptUnsafe()
-      yield* Deferred.succeed(may, undefined)
-      const exit = yield* Fiber.await(fiber)
-      assert.strictEqual(shown(exit), "fail failure,interrupt")
-    }))
-
-  it.effect("go on at once with what is over, and with the rest when it is", () =>
+  it.effect("goes on at once with what is over, and with the rest when it is", () =>
     Effect.gen(function*() {
       const over = Exit.succeed(1)
       let now: unknown
