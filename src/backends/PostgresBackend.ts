@@ -37,6 +37,7 @@ import { Backend, type BackendError, type Limits } from "../Backend.ts"
 import * as Capability from "../Capability.ts"
 import { maxGroupLimit } from "./internal/groupLimit.ts"
 import * as abilities from "./postgres/abilities.ts"
+import { Apart } from "./postgres/apart.ts"
 import * as Calls from "./postgres/calls.ts"
 import { core } from "./postgres/core.ts"
 import type { Engine } from "./postgres/engine.ts"
@@ -219,6 +220,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     publish: new Publish({ calls, client, queues, hints, wake, limits, flights: Math.max(1, connections >> 1) }),
     exchange: new Exchange(calls, retention, committed),
     committed,
+    apart: new Apart(calls),
     hints,
     wake,
     pace,

@@ -5,12 +5,16 @@ import { nodes, type Plans, plans, type Statement } from "./plans.ts"
 import { missing, postgres } from "./servers.ts"
 
 /** what runs now, and who runs it: as many as there are workers and jobs in their hands, whatever the backlog */
-const small = /^(?:active|session|queue|nudge|lane)$/
+const small = /^(?:active|claim|session|queue|nudge|lane)$/
 
 const walks = (statements: ReadonlyArray<Statement>) =>
   statements.flatMap(({ plan, query }) =>
     nodes(plan)
       .filter((node) => /Seq Scan|Bitmap Heap Scan|Hash Join|Merge Join/.test(node["Node Type"]))
+      // the rows of a batch by their numbers, each page once
+      .filter((node) =>
+        !(node["Relation Name"] === "job" && /DELETE FROM \S+job" WHERE num = ANY \(v_done\)/.test(query))
+      )
       .filter((node) => !small.test(node["Relation Name"] ?? ""))
       .map((node) => `${node["Node Type"]} on ${node["Relation Name"]}: ${query}`)
   )

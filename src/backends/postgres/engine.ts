@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { Limits } from "../../Backend.ts"
+import type { Apart } from "./apart.ts"
 import type { Calls } from "./calls.ts"
 import type { Exchange, Retention } from "./exchange.ts"
 import type { Hints } from "./hints.ts"
@@ -19,6 +20,7 @@ export interface Engine {
   readonly publish: Publish
   readonly exchange: Exchange
   readonly committed: Committed
+  readonly apart: Apart
   readonly hints: Hints
   readonly wake: Wake
   readonly pace: Pace

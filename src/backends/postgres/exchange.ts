@@ -9,6 +9,7 @@ import { Claimed, Right, Stored } from "../internal/claimed.ts"
 import type { Calls, Row } from "./calls.ts"
 import { number, numbers, readable } from "./params.ts"
 import { type Committed, Fence, fenceOf } from "./receipts.ts"
+import { least } from "./sql/claims.ts"
 
 export type Items = ReadonlyArray<readonly [Receipt, Settlement]>
 
@@ -29,6 +30,8 @@ export interface Claimant {
 /** what a claim asks for, and what it found */
 export interface Claim {
   readonly max: number
+  /** what is claimed may be one row */
+  readonly together: boolean
   /** rank -> position below which nothing is expected; none: look everywhere */
   readonly floors: ReadonlyMap<number, number>
   /** 1: what became due is moved first; 2: what was lost too */
@@ -48,7 +51,7 @@ export interface Answer {
   readonly unseen: boolean
 }
 
-export const noClaim: Claim = { max: 0, floors: new Map(), sweep: 0 }
+export const noClaim: Claim = { max: 0, together: false, floors: new Map(), sweep: 0 }
 
 const nobody: Claimant = { queue: 0, name: "", session: 0, worker: "", lease: 0 }
 
@@ -73,8 +76,8 @@ interface Rare {
 }
 
 export const statement =
-  "SELECT * FROM {exchange}($1::int8[], $2::int8[], $3::jsonb, $4::int8, $5::int8, $6::int4, $7::int8, $8::text, $9::int4, " +
-  "$10::int2[], $11::int8[], $12::int4, $13::int8, $14::text)"
+  "SELECT * FROM {exchange}($1::int8[], $2::int8[], $3::int8[], $4::jsonb, $5::int8, $6::int8, $7::int4, $8::int8, " +
+  "$9::text, $10::int4, $11::bool, $12::int2[], $13::int8[], $14::int4, $15::int8, $16::text)"
 
 /** what is sent of a batch of settlements, and what its answers are made from */
 class Batch {
@@ -82,6 +85,8 @@ class Batch {
   private readonly nums: Array<number> = []
   private readonly tokens: Array<number> = []
   private readonly plain: Array<number> = []
+  /** fences of claims that may be one row, each once */
+  private readonly claims: Array<number> = []
   private others: Array<object> | undefined
 
   constructor(items: Items, forgetsSuccesses: boolean, committed: Committed) {
@@ -89,6 +94,7 @@ class Batch {
     for (let i = 0; i < items.length; i++) {
       const [receipt, settlement] = items[i]!
       const fence = fenceOf(receipt)
+      if (fence?.together === true && !this.claims.includes(fence.token)) this.claims.push(fence.token)
       if (fence === undefined) {
         this.settled[i] = "Lost"
       } else if (committed.size > 0 && committed.has(fence)) {
@@ -109,7 +115,12 @@ class Batch {
   }
 
   get parameters(): ReadonlyArray<unknown> {
-    return [numbers(this.nums), numbers(this.tokens), this.others === undefined ? null : JSON.stringify(this.others)]
+    return [
+      numbers(this.nums),
+      numbers(this.tokens),
+      numbers(this.claims),
+      this.others === undefined ? null : JSON.stringify(this.others)
+    ]
   }
 
   answer({ answers, lost }: Control): void {
@@ -149,10 +160,10 @@ export class Exchange {
   ): Effect.Effect<Answer, BackendError> {
     return Effect.suspend(() => {
       const batch = new Batch(items, this.retention.successes <= 0, this.committed)
-      if (batch.isEmpty && claim.max === 0) return Effect.succeed(toAnswer(batch, [], by, this.retention))
+      if (batch.isEmpty && claim.max === 0) return Effect.succeed(toAnswer(batch, [], by, false, this.retention))
       return Effect.map(
         this.calls.run(operation, this.sql, this.parameters(batch, by, claim, hint)),
-        (rows) => toAnswer(batch, rows, by, this.retention)
+        (rows) => toAnswer(batch, rows, by, claim.together, this.retention)
       )
     })
   }
@@ -168,7 +179,7 @@ export class Exchange {
       if (batch.isEmpty) return Effect.succeed(batch.settled[0]!)
       return Effect.map(
         send(this.sql, this.parameters(batch, nobody, noClaim, null)),
-        (rows) => toAnswer(batch, rows, nobody, this.retention).settled[0]!
+        (rows) => toAnswer(batch, rows, nobody, false, this.retention).settled[0]!
       )
     })
   }
@@ -182,6 +193,7 @@ export class Exchange {
       number(by.session),
       by.worker,
       number(claim.max),
+      claim.together,
       numbers(Array.from(claim.floors.keys())),
       numbers(Array.from(claim.floors.values())),
       number(claim.sweep),
@@ -191,17 +203,24 @@ export class Exchange {
   }
 }
 
-const toAnswer = (batch: Batch, rows: ReadonlyArray<Row>, by: Claimant, retention: Retention): Answer => {
+const toAnswer = (
+  batch: Batch,
+  rows: ReadonlyArray<Row>,
+  by: Claimant,
+  together: boolean,
+  retention: Retention
+): Answer => {
   const last = new Map<number, number>()
   const deliveries: Array<Delivery> = []
   let control: Control | undefined
+  const isRow = together && rows.length - (rows.at(-1)?.[0] === -1 ? 1 : 0) >= least
   for (const row of rows) {
     if (row[0] === -1) {
       control = JSON.parse(row[12] as string) as Control
       batch.answer(control)
     } else {
       if ((row[3] as number) >= 0) last.set(row[2] as number, row[3] as number)
-      deliveries.push(toDelivery(row, by, retention.successes > 0))
+      deliveries.push(toDelivery(row, by, isRow, retention.successes > 0))
     }
   }
   return {
@@ -214,13 +233,16 @@ const toAnswer = (batch: Batch, rows: ReadonlyArray<Row>, by: Claimant, retentio
   }
 }
 
-const toDelivery = (row: Row, by: Claimant, keepsSuccesses: boolean): Delivery => {
+const toDelivery = (row: Row, by: Claimant, together: boolean, keepsSuccesses: boolean): Delivery => {
   const rare = row[12] === null ? undefined : JSON.parse(row[12] as string) as Rare
   const id = row[4] as string
   const rank = row[2] as number
   return new Claimed({
     envelope: toEnvelope(row[4], row[5], row[6], row[9], row[8], row[7]),
-    receipt: new Right(id, new Fence(row[0] as number, row[1] as number, rare?.plain ?? true, by.queue)),
+    receipt: new Right(
+      id,
+      new Fence(row[0] as number, row[1] as number, rare?.plain ?? true, by.queue, together && rare === undefined)
+    ),
     queue: by.name,
     attempt: row[11] as number + 1,
     unsettled: rare?.unsettled ?? 0,

@@ -14,6 +14,7 @@ import type { Engine } from "./engine.ts"
 import { toEnvelope } from "./exchange.ts"
 import { number, texts } from "./params.ts"
 import { fenceOf } from "./receipts.ts"
+import { holding } from "./sql/claims.ts"
 
 /** looked at in one statement */
 const page = 500
@@ -34,7 +35,9 @@ const columns =
     FROM {history} h WHERE h.num = j.num)`
 
 const from = `FROM {job} j JOIN {queue} q ON q.num = j.queue
-  LEFT JOIN {active} a ON a.num = j.num
+  LEFT JOIN LATERAL (
+    SELECT num, worker, claimed FROM {active} WHERE num = j.num
+    UNION ALL SELECT j.num, worker, claimed FROM {claim} WHERE ${holding("j.num", "j.queue")}) a ON true
   LEFT JOIN {ended} e ON e.num = j.num`
 
 /** where the turns of its group end, for one job that may wait for its own */
@@ -212,7 +215,8 @@ export const inspect = (engine: Engine, reader: Reader): Context.Service.Shape<t
        (SELECT count(*) FROM {waiting} w JOIN {job} j ON j.num = w.num WHERE w.queue = $1::int4 AND j.due IS NULL)::float8,
        (SELECT count(*) FROM {ready} WHERE queue = $1::int4 AND grp IS NOT NULL)::float8,
        (SELECT count(*) FROM {scheduled} WHERE queue = $1::int4)::float8,
-       (SELECT count(*) FROM {active} WHERE queue = $1::int4)::float8,
+       (SELECT count(*) FROM {active} WHERE queue = $1::int4)::float8
+         + (SELECT coalesce(sum(cardinality(nums)), 0) FROM {claim} WHERE queue = $1::int4)::float8,
        (SELECT count(*) FROM {ended} WHERE queue = $1::int4 AND state = 'dead' AND expires > {now}())::float8`
   )
   const queuesSql = calls.sql("SELECT name FROM {queue} WHERE used ORDER BY name")

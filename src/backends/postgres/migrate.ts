@@ -12,6 +12,7 @@ import { reserve } from "./calls.ts"
 import { fromCause, refusal, stateOf } from "./errors.ts"
 import type { Names } from "./names.ts"
 import { abilities } from "./sql/abilities.ts"
+import { claims } from "./sql/claims.ts"
 import { cursor } from "./sql/cursor.ts"
 import { exchange } from "./sql/exchange.ts"
 import { groups } from "./sql/groups.ts"
@@ -38,6 +39,7 @@ export const migrations: ReadonlyArray<Migration> = [
       ...tables,
       ...publish,
       ...groups,
+      ...claims,
       ...move,
       ...settle,
       ...exchange,
@@ -207,6 +209,7 @@ const used = [
   "job",
   "ready",
   "active",
+  "claim",
   "scheduled",
   "waiting",
   "lane",

@@ -11,12 +11,15 @@ export class Fence {
   /** nothing but the job itself goes when it succeeds: no key, no group, no result, no history */
   readonly plain: boolean
   readonly queue: number
+  /** it may stand with others in the row of their claim */
+  readonly together: boolean
 
-  constructor(num: number, token: number, plain: boolean, queue: number) {
+  constructor(num: number, token: number, plain: boolean, queue: number, together: boolean) {
     this.num = num
     this.token = token
     this.plain = plain
     this.queue = queue
+    this.together = together
   }
 }
 

@@ -15,6 +15,7 @@ import { Floors } from "./floors.ts"
 import { settleRefused } from "./limits.ts"
 import { number, numbers } from "./params.ts"
 import { type Fence, fenceOf } from "./receipts.ts"
+import { Together } from "./together.ts"
 import { topicOf } from "./wake.ts"
 
 /** milliseconds between two looks at what is due, and at what was lost (a part of the lease, and no longer than that) */
@@ -27,9 +28,17 @@ const patience = 1_000
 const none: ReadonlySet<string> = new Set()
 const nowhere: ReadonlyMap<number, number> = new Map()
 
+/** who may wait for what was settled: workers of this queue, callers of `execute`, workers of other queues */
+interface Topics {
+  readonly work: boolean
+  readonly results: boolean
+  readonly elsewhere: ReadonlySet<string>
+}
+
 /** what a subscription remembers between two claims */
 class Looking {
   readonly floors = new Floors()
+  readonly together = new Together()
   private dueLooked = -Infinity
   private lostLooked = -Infinity
   /** when the next scheduled job is due */
@@ -69,9 +78,15 @@ export const make = Effect.fnUntraced(
     const { calls, exchange, hints, lease, limits, pace, wake } = engine
     const queue = yield* engine.queues.number(name)
     const session = yield* sessionOf(engine, worker)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => engine.apart.sessions.add(session)),
+      () => Effect.sync(() => engine.apart.sessions.delete(session))
+    )
     const by: Claimant = { queue, name, session, worker, lease }
     const aborts = yield* abortsOf(engine, session)
     const topic = topicOf.queue(queue)
+    // ends that are kept are written job by job
+    const forgets = engine.retention.successes <= 0
     const looking = new Looking(lease)
     const extendSql = calls.sql("SELECT * FROM {extend}($1::int8, $2::text, $3::int8, $4::int8[], $5::int8[])")
     let open = true
@@ -116,12 +131,20 @@ export const make = Effect.fnUntraced(
         if (late !== looking.late) looking.floors.expect()
         looking.late = late
         const from = performance.now()
-        const claim: Claim = max < 1 ? noClaim : { max, floors: looking.floors.next(from), sweep: looking.sweep(from) }
+        looking.together.settling(items)
+        const claim: Claim = max < 1 ? noClaim : {
+          max,
+          together: forgets && engine.apart.allows && looking.together.holds,
+          floors: looking.floors.next(from),
+          sweep: looking.sweep(from)
+        }
         if (claim.max > 0) looking.heard = wake.count(topic)
-        return Effect.map(exchange.run(operation, items, by, claim, hintOf(items, claim)), (answer) => {
+        const topics = topicsOf(items)
+        return Effect.map(exchange.run(operation, items, by, claim, hintOf(topics, claim)), (answer) => {
           const now = performance.now()
           if (claim.max > 0) {
             looking.found(answer, max, now)
+            looking.together.claimed(answer.deliveries)
             // what was left to another claim stands below what this one took, and the next is to find it
             const last = answer.more ? nowhere : answer.last
             looking.floors.claimed(claim.floors, last, answer.deliveries.length < max, from, now)
@@ -129,13 +152,13 @@ export const make = Effect.fnUntraced(
             if (looking.floors.pending) looking.more = true
             if (answer.deliveries.length > 0) pace.happened()
           }
-          if (items.length > 0) tell(items, claim)
+          tell(topics, claim)
           return answer
         })
       })
 
     /** what others may wait for: a job that goes back, the next of a group, a result */
-    const topicsOf = (items: Items) => {
+    const topicsOf = (items: Items): Topics => {
       let work = false
       let results = false
       let elsewhere: Set<string> | undefined
@@ -148,8 +171,7 @@ export const make = Effect.fnUntraced(
       }
       return { work, results, elsewhere: elsewhere ?? none }
     }
-    const hintOf = (items: Items, claim: Claim): string | null => {
-      const { elsewhere, results, work } = topicsOf(items)
+    const hintOf = ({ elsewhere, results, work }: Topics, claim: Claim): string | null => {
       // an exchange takes up the work itself
       const topics = [
         work && claim.max === 0 ? hints.now(topic) : null,
@@ -158,8 +180,7 @@ export const make = Effect.fnUntraced(
       ]
       return topics.filter((topic) => topic !== null).join() || null
     }
-    const tell = (items: Items, claim: Claim) => {
-      const { elsewhere, results, work } = topicsOf(items)
+    const tell = ({ elsewhere, results, work }: Topics, claim: Claim) => {
       if (results) wake.signal(topicOf.results)
       for (const other of elsewhere) wake.signal(other)
       if (!work) return
@@ -222,7 +243,8 @@ const sessionOf = ({ calls, lease }: Engine, worker: string) =>
       Effect.ignore(calls.run(
         "unsubscribe",
         calls.sql(
-          "DELETE FROM {session} WHERE id = $1::int8 AND NOT EXISTS (SELECT FROM {active} WHERE session = $1::int8)"
+          "DELETE FROM {session} WHERE id = $1::int8 AND NOT EXISTS (SELECT FROM {active} WHERE session = $1::int8) " +
+            "AND NOT EXISTS (SELECT FROM {claim} WHERE session = $1::int8)"
         ),
         [number(session)]
       ))

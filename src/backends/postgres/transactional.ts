@@ -18,7 +18,7 @@ import { fenceOf } from "./receipts.ts"
 import { topicOf } from "./wake.ts"
 
 export const transactional = (engine: Engine, client: SqlClient): Context.Service.Shape<typeof Transactional> => {
-  const { calls, committed, exchange, hints, wake } = engine
+  const { apart, calls, committed, exchange, hints, wake } = engine
   return {
     joins: "SqlClient",
     isOpen: Effect.map(Effect.serviceOption(client.transactionService), Option.isSome),
@@ -29,15 +29,21 @@ export const transactional = (engine: Engine, client: SqlClient): Context.Servic
           Effect.sync(() => {
             inside = exit
           }))
-        return Effect.catchCause(client.withTransaction(run), (cause): Effect.Effect<A, E | BackendError> => {
-          // what the effect itself failed with is not ours to translate
-          if (inside !== undefined && Exit.isFailure(inside)) return Effect.failCause(inside.cause)
-          const error = cause.reasons.find((reason) => reason._tag === "Fail")?.error
-          return error === undefined
-            ? Effect.failCause(cause) as Effect.Effect<never, never>
-            // begin says that nothing happened; a commit whose answer is missing says nothing
-            : Effect.fail(fromCause(calls.name, inside === undefined ? "begin" : "commit", error, inside !== undefined))
-        })
+        const transaction = Effect.catchCause(
+          client.withTransaction(run),
+          (cause): Effect.Effect<A, E | BackendError> => {
+            // what the effect itself failed with is not ours to translate
+            if (inside !== undefined && Exit.isFailure(inside)) return Effect.failCause(inside.cause)
+            const error = cause.reasons.find((reason) => reason._tag === "Fail")?.error
+            return error === undefined
+              ? Effect.failCause(cause) as Effect.Effect<never, never>
+              // begin says that nothing happened; a commit whose answer is missing says nothing
+              : Effect.fail(
+                fromCause(calls.name, inside === undefined ? "begin" : "commit", error, inside !== undefined)
+              )
+          }
+        )
+        return Effect.andThen(apart.ensure, transaction)
       }),
     settle: (receipt, settlement) =>
       Effect.flatMap(Effect.serviceOption(client.transactionService), (transaction) => {
@@ -55,16 +61,16 @@ export const transactional = (engine: Engine, client: SqlClient): Context.Servic
             connection.executeValues(sql, params),
             (error) => fromCause(calls.name, "settle", error, false)
           ) as Effect.Effect<ReadonlyArray<Row>, BackendError>
-        return Effect.tap(exchange.one(receipt, settlement, send), (settled) => {
-          const fence = fenceOf(receipt)
-          return settled === "Lost" || fence === undefined ? Effect.void : client.afterCommit(Effect.sync(() => {
+        const fence = fenceOf(receipt)
+        const settle = Effect.andThen(apart.one(fence), exchange.one(receipt, settlement, send))
+        return Effect.tap(settle, (settled) =>
+          settled === "Lost" || fence === undefined ? Effect.void : client.afterCommit(Effect.sync(() => {
             committed.add(fence)
             for (const topic of fence.plain ? [] : [topicOf.queue(fence.queue), topicOf.results]) {
               wake.signal(topic)
               hints.later(topic)
             }
-          }))
-        })
+          })))
       })
   }
 }

@@ -102,6 +102,7 @@ const inStatement = (point: "settle" | "requeue", name: string): Fault => ({
       const goesOn = chance.coin
       return yield* sql.withTransaction(Effect.gen(function*() {
         yield* sql`SELECT num FROM ${sql(place.name)}.active ORDER BY num DESC LIMIT 1 FOR UPDATE`
+        yield* sql`SELECT fence FROM ${sql(place.name)}.claim ORDER BY fence DESC LIMIT 1 FOR UPDATE`
         yield* victim.order("go")
         const blocked = sql<{ readonly pid: number }>`
           SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pg_backend_pid() = ANY (pg_blocking_pids(pid))`

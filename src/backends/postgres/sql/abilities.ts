@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { holding } from "./claims.ts"
 import { entry } from "./planner.ts"
 
 export const abilities: ReadonlyArray<string> = [
@@ -16,6 +17,7 @@ export const abilities: ReadonlyArray<string> = [
       IF NOT FOUND THEN RETURN 'NotFound'; END IF;
       SELECT state, expires INTO v_state, v_expires FROM {ended} WHERE num = v_j.num;
       IF FOUND THEN RETURN CASE WHEN v_expires > v_now THEN 'TooLate' ELSE 'NotFound' END; END IF;
+      PERFORM {spread}(ARRAY(SELECT fence FROM {claim} WHERE ${holding("v_j.num", "v_j.queue")}));
       UPDATE {active} SET abort = true WHERE num = v_j.num;
       IF FOUND THEN
         PERFORM pg_notify('{$channel}', 'a');
@@ -132,7 +134,8 @@ export const abilities: ReadonlyArray<string> = [
     GET DIAGNOSTICS v_keys = ROW_COUNT;
     -- of processes that are long gone; one that comes back after that makes its row again
     DELETE FROM {session} s WHERE seen < v_now - 86400000 AND expires < v_now
-      AND NOT EXISTS (SELECT FROM {active} a WHERE a.session = s.id);
+      AND NOT EXISTS (SELECT FROM {active} a WHERE a.session = s.id)
+      AND NOT EXISTS (SELECT FROM {claim} c WHERE c.session = s.id);
     RETURN greatest(cardinality(v_nums), v_keys);
   END $f$`,
 

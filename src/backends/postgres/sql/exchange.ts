@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { least } from "./claims.ts"
 import { entry } from "./planner.ts"
 
 /** moved at a time, so that no claim takes long after a long silence */
@@ -13,38 +14,69 @@ const reclaimed = 500
 /** a queue that uses more priorities than this is claimed by walking its whole index, without floors */
 const mostRanks = 24
 
+/** what was chosen leaves the queue, is put where running jobs stand, and is handed out */
+const handedOut = (placed: string) =>
+  `WITH d AS (DELETE FROM {ready} WHERE ctid = ANY (v_ctids) RETURNING rank, pos, num),
+  j AS (
+    SELECT d.rank, d.pos, j.num, j.id, j.task, j.version, j.origin, j.headers, j.payload, j.enqueued, j.spent,
+      j.abort, j.grp,
+      CASE WHEN j.events = 0 AND j.keep IS NULL AND j.grp IS NULL AND j.ukey IS NULL AND j.scheduled_for IS NULL
+        AND NOT j.abort
+      THEN NULL ELSE json_build_object(
+        'plain', j.events = 0 AND j.keep IS NULL AND j.grp IS NULL AND j.ukey IS NULL,
+        'keep', j.keep IS NOT NULL, 'grp', j.grp, 'unsettled', j.unsettled, 'lostWorker', j.lost_worker,
+        'lostClaimed', j.lost_claimed, 'firstFailed', j.first_failed, 'scheduledFor', j.scheduled_for,
+        'abort', j.abort)::text END AS rare
+    FROM d JOIN {job} j ON j.num = d.num),
+  ${placed}
+  SELECT num::float8, v_fence::float8, rank, pos::float8, id, task, version, origin, headers, payload,
+    enqueued::float8, spent, rare
+  FROM j ORDER BY rank, pos`
+
+const ownRow = `a AS (
+  INSERT INTO {active} (num, fence, claimed, session, queue, abort, worker, grp)
+  SELECT num, v_fence, v_now, p_session, p_queue, abort, p_worker, grp FROM j`
+
+const claimRow = `c AS (
+  INSERT INTO {claim} (fence, claimed, session, queue, worker, nums)
+  SELECT v_fence, v_now, p_session, p_queue, p_worker, array_agg(num ORDER BY num) FROM j
+  WHERE rare IS NULL HAVING count(*) > 0)`
+
 export const exchange: ReadonlyArray<string> = [
-  // p_nums, p_fences: successes that leave nothing behind. p_items: all others. p_max = 0: no claim.
+  // p_nums, p_fences: successes that leave nothing behind. p_items: all others. p_claims: those of their claims that may be
+  // one row. p_max = 0: no claim. p_together: what is claimed may be one row.
   // p_ranks, p_floors: below its floor a rank holds nothing that is worth walking over dead rows for; none: look everywhere.
   // p_sweep: move first what became due (1), and what was lost (2). The last row is no job: o_rare says what is to be told about the call.
-  `CREATE FUNCTION {exchange}(p_nums int8[], p_fences int8[], p_items jsonb, p_failures int8, p_successes int8,
-    p_queue int4, p_session int8, p_worker text, p_max int4, p_ranks int2[], p_floors int8[], p_sweep int4, p_lease int8,
-    p_hint text)
+  `CREATE FUNCTION {exchange}(p_nums int8[], p_fences int8[], p_claims int8[], p_items jsonb, p_failures int8, p_successes int8,
+    p_queue int4, p_session int8, p_worker text, p_max int4, p_together bool, p_ranks int2[], p_floors int8[], p_sweep int4,
+    p_lease int8, p_hint text)
   RETURNS TABLE (o_num float8, o_fence float8, o_rank int2, o_pos float8, o_id text, o_task text, o_version int4,
     o_origin text, o_headers text, o_payload text, o_enqueued float8, o_spent int4, o_rare text) ${entry}
   #variable_conflict use_column
   DECLARE
     v_now int8 := {now}();
-    v_done int8[]; v_nums int8[];
+    v_done int8[] := '{}'; v_nums int8[];
     v_lost int8[];
     v_answers json;
     v_paused bool; v_special bool; v_ranks int2[]; v_rank int2;
     v_want int4 := p_max;
     v_ctids tid[] := '{}'; v_some tid[];
-    v_fence int8;
+    v_fence int8; v_together bool;
     v_due int8;
     v_more bool := false;
     v_left text[] := '{}'; v_fresh text[] := '{}'; v_last int8;
     v_keyed bool := false; v_keys text[];
     r record;
   BEGIN
-    IF p_nums <> '{}' THEN
+    IF p_claims <> '{}' THEN v_done := {settle_claims}(p_claims, p_nums, p_fences); END IF;
+    IF cardinality(v_done) < cardinality(p_nums) THEN
       WITH a AS (
         DELETE FROM {active} a USING unnest(p_nums, p_fences) AS x(num, fence)
         WHERE a.num = x.num AND a.fence = x.fence RETURNING a.num),
       j AS (DELETE FROM {job} j USING a WHERE j.num = a.num)
-      SELECT array_agg(num) INTO v_done FROM a;
-      IF v_done IS NULL OR cardinality(v_done) < cardinality(p_nums) THEN
+      SELECT array_agg(num) INTO v_nums FROM a;
+      v_done := v_done || v_nums;
+      IF cardinality(v_done) < cardinality(p_nums) THEN
         v_lost := ARRAY(SELECT unnest(p_nums) EXCEPT SELECT unnest(v_done));
       END IF;
     END IF;
@@ -118,26 +150,13 @@ export const exchange: ReadonlyArray<string> = [
         END IF;
 
         IF v_ctids <> '{}' THEN
+          v_together := p_together AND cardinality(v_ctids) >= ${least};
           v_fence := nextval('{seq}');
-          RETURN QUERY
-          WITH d AS (DELETE FROM {ready} WHERE ctid = ANY (v_ctids) RETURNING rank, pos, num),
-          j AS (
-            SELECT d.rank, d.pos, j.num, j.id, j.task, j.version, j.origin, j.headers, j.payload, j.enqueued, j.spent,
-              j.abort, j.grp,
-              CASE WHEN j.events = 0 AND j.keep IS NULL AND j.grp IS NULL AND j.ukey IS NULL AND j.scheduled_for IS NULL
-                AND NOT j.abort
-              THEN NULL ELSE json_build_object(
-                'plain', j.events = 0 AND j.keep IS NULL AND j.grp IS NULL AND j.ukey IS NULL,
-                'keep', j.keep IS NOT NULL, 'grp', j.grp, 'unsettled', j.unsettled, 'lostWorker', j.lost_worker,
-                'lostClaimed', j.lost_claimed, 'firstFailed', j.first_failed, 'scheduledFor', j.scheduled_for,
-                'abort', j.abort)::text END AS rare
-            FROM d JOIN {job} j ON j.num = d.num),
-          a AS (
-            INSERT INTO {active} (num, fence, claimed, session, queue, abort, worker, grp)
-            SELECT num, v_fence, v_now, p_session, p_queue, abort, p_worker, grp FROM j)
-          SELECT num::float8, v_fence::float8, rank, pos::float8, id, task, version, origin, headers, payload,
-            enqueued::float8, spent, rare
-          FROM j ORDER BY rank, pos;
+          IF v_together THEN
+            RETURN QUERY ${handedOut(`${ownRow} WHERE rare IS NOT NULL), ${claimRow}`)};
+          ELSE
+            RETURN QUERY ${handedOut(`${ownRow})`)};
+          END IF;
         END IF;
         -- nothing more for now: when will there be?
         IF v_want > 0 THEN

@@ -17,6 +17,7 @@ export const hold: ReadonlyArray<string> = [
   BEGIN
     SELECT expires INTO v_old FROM {session} WHERE id = p_session FOR UPDATE;
     v_known := FOUND;
+    PERFORM {spread}(ARRAY(SELECT fence FROM {claim} WHERE session = p_session OR fence = ANY (p_fences)));
     -- after the wait for the row
     v_now := {now}();
     IF v_known THEN
@@ -40,6 +41,7 @@ export const hold: ReadonlyArray<string> = [
   `CREATE FUNCTION {progress}(p_num int8, p_fence int8, p_value text) RETURNS bool ${entry}
   #variable_conflict use_column
   BEGIN
+    PERFORM {spread}(ARRAY[p_fence]);
     PERFORM FROM {active} WHERE num = p_num AND fence = p_fence FOR KEY SHARE;
     IF NOT FOUND THEN RETURN false; END IF;
     UPDATE {job} SET progress = p_value WHERE num = p_num;

@@ -10,6 +10,9 @@ import { entry, whole } from "./planner.ts"
 const ranOut = `(a.lease <= p_now OR (
   a.lease IS NULL AND a.claimed <= p_now - coalesce(s.millis, p_lease) AND coalesce(s.expires, 0) <= p_now))`
 
+/** claims that are spread at a time */
+const spread = 4
+
 export const move: ReadonlyArray<string> = [
   `CREATE FUNCTION {promote}(p_queue int4, p_now int8, p_max int4) RETURNS void LANGUAGE plpgsql AS $f$
   #variable_conflict use_column
@@ -40,8 +43,12 @@ export const move: ReadonlyArray<string> = [
 
   `CREATE FUNCTION {reclaim}(p_queue int4, p_now int8, p_lease int8, p_max int4) RETURNS void LANGUAGE plpgsql AS $f$
   #variable_conflict use_column
-  DECLARE v_sessions int8[]; v_nums int8[] := {ran_out}(p_queue, p_now, p_lease, p_max);
+  DECLARE v_sessions int8[]; v_nums int8[];
   BEGIN
+    PERFORM {spread}(ARRAY(
+      SELECT a.fence FROM (SELECT *, NULL::int8 AS lease FROM {claim}) a LEFT JOIN {session} s ON s.id = a.session
+      WHERE a.queue = p_queue AND ${ranOut} LIMIT ${spread} FOR UPDATE OF a SKIP LOCKED));
+    v_nums := {ran_out}(p_queue, p_now, p_lease, p_max);
     IF cardinality(v_nums) = 0 THEN RETURN; END IF;
     -- a heartbeat holds its session's row: whoever has it first decides
     v_sessions := ARRAY(

@@ -1,9 +1,10 @@
 /**
  * The tables. What a job is stands once in `job` and is not copied while it moves. Where it stands is a narrow row in
  * `ready`, `scheduled`, `waiting` (members of a group) or `active`; whoever deletes that row owns the job's next step.
- * So the hot path only inserts and deletes, and a heartbeat never rewrites a payload. `active.fence` is new with every
- * hand-out and has nothing to do with the position `(rank, pos)`. An ended job that is kept stays in `job`, with a row in
- * `ended`.
+ * Running jobs that were claimed together, and of which nothing else is known, may stand in one row of `claim` instead (see
+ * `claims.ts`). So the hot path only inserts and deletes, and a heartbeat never rewrites a payload. A `fence` is new with
+ * every hand-out and has nothing to do with the position `(rank, pos)`. An ended job that is kept stays in `job`, with a row
+ * in `ended`.
  *
  * Ended jobs are forgotten by bounded deletes and not by dropping partitions: how long each is kept is a matter of the
  * job (its result) and of how it ended, a dead one may go back to work, and an id is unique over all of them, which a
@@ -85,6 +86,17 @@ export const tables: ReadonlyArray<string> = [
   ) WITH (fillfactor = 90, ${hot})`,
   `CREATE INDEX ON {active} (session) WHERE abort`,
   `CREATE INDEX ON {active} (queue, grp) WHERE grp IS NOT NULL`,
+
+  // as many rows as claims are under way; a row of some hundred jobs has a place in its page
+  `CREATE TABLE {claim} (
+    fence int8 NOT NULL PRIMARY KEY,
+    claimed int8 NOT NULL,
+    session int8 NOT NULL,
+    queue int4 NOT NULL,
+    worker text NOT NULL,
+    nums int8[] NOT NULL                  -- ascending
+  ) WITH (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
+    autovacuum_vacuum_cost_delay = 0)`,
 
   `CREATE TABLE {scheduled} (
     due int8 NOT NULL, num int8 NOT NULL, queue int4 NOT NULL,
