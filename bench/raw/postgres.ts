@@ -1,7 +1,7 @@
 /**
- * The limit of Postgres: jobs move from one table to another when they are claimed and are deleted when they are settled,
- * batches of 100, the last batch settled and the next one claimed in one statement, one connection. No runtime, no tasks,
- * no history, no keys, no leases: only the rows.
+ * The limit of Postgres: jobs leave their table when they are claimed, as one row that holds the whole batch until it is
+ * settled; batches of 100, the last one settled and the next one claimed in one statement, one connection. No runtime, no
+ * tasks, no history, no keys, no leases, and no job of a batch can be settled or found without the others: only the rows.
  */
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import { Effect, Exit, Redacted, Scope } from "effect"
@@ -12,7 +12,8 @@ const size = 100
 export const contenders: ReadonlyArray<Contender> = [{
   name: "raw statements",
   engine: "postgres",
-  settings: "batches of 100, settle the last and claim the next in one statement, one connection",
+  settings:
+    "batches of 100, each one row while it runs, settle the last and claim the next in one statement, one connection",
   open: async (place) => {
     const scope = Scope.makeUnsafe()
     const connect = () =>
@@ -28,17 +29,19 @@ export const contenders: ReadonlyArray<Contender> = [{
         PRIMARY KEY (queue, rank, pos)) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)`
     )
     await run(
-      `CREATE TABLE ${s}.active (num int8 PRIMARY KEY, id text NOT NULL, payload text NOT NULL, worker int8)
-        WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)`
+      `CREATE TABLE ${s}.claim (num int8 DEFAULT nextval('${s}.seq') PRIMARY KEY, nums int8[] NOT NULL, ids text[] NOT NULL,
+        payloads text[] NOT NULL, worker int8)
+        WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500)`
     )
     const insert = `INSERT INTO ${s}.ready (queue, rank, id, payload)
       SELECT 1, 0, id, payload FROM unnest($1::text[], $2::text[]) AS x(id, payload)`
-    const exchange = `WITH settled AS (DELETE FROM ${s}.active WHERE num = ANY ($1::int8[])),
+    const exchange = `WITH settled AS (DELETE FROM ${s}.claim WHERE num = $1::int8),
       taken AS (DELETE FROM ${s}.ready WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM ${s}.ready WHERE queue = 1 AND rank = 0 AND pos > $2::int8 ORDER BY queue, rank, pos LIMIT ${size}
         FOR UPDATE SKIP LOCKED)) RETURNING pos, id, payload),
-      moved AS (INSERT INTO ${s}.active SELECT pos, id, payload, 1 FROM taken)
-      SELECT pos::float8, payload FROM taken ORDER BY pos`
+      claimed AS (INSERT INTO ${s}.claim (nums, ids, payloads, worker)
+        SELECT array_agg(pos), array_agg(id), array_agg(payload), 1 FROM taken HAVING count(*) > 0 RETURNING num)
+      SELECT pos::float8, payload, num::float8 FROM taken, claimed ORDER BY pos`
     const literal = (values: ReadonlyArray<string>) =>
       `{${values.map((value) => `"${value.replace(/[\\"]/g, "\\$&")}"`).join()}}`
     return {
@@ -55,16 +58,13 @@ export const contenders: ReadonlyArray<Contender> = [{
         const own = await connect()
         const stopped = new AbortController()
         const loop = (async () => {
-          let done: ReadonlyArray<number> = []
+          let done = 0
           let floor = 0
           while (!stopped.signal.aborted) {
-            const rows = await run(exchange, [`{${done.join()}}`, String(floor)], own)
+            const rows = await run(exchange, [String(done), String(floor)], own)
             if (rows.length === 0) await new Promise((resolve) => setTimeout(resolve, 1))
-            else floor = Number(rows.at(-1)![0])
-            done = rows.map(([pos, payload]) => {
-              onJob(JSON.parse(payload as string) as Payload)
-              return pos as number
-            })
+            else [floor, , done] = rows.at(-1) as [number, string, number]
+            for (const [, payload] of rows) onJob(JSON.parse(payload as string) as Payload)
           }
         })()
         return {
