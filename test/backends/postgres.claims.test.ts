@@ -52,6 +52,7 @@ const extend = (subscription: Subscription, receipts: ReadonlyArray<Receipt>) =>
   subscription.lease._tag === "Timed" ? subscription.lease.extend(receipts) : assert.fail("the lease is timed")
 
 interface Place {
+  readonly schema: string
   readonly sql: PgClient.PgClient
   readonly one: Backend["Service"]
   readonly worker: Subscription
@@ -73,6 +74,7 @@ const at = <A, E>(
       const one = yield* Backend
       const worker = yield* one.subscribe("q", { worker: "w" })
       return yield* body({
+        schema,
         sql,
         one,
         worker,
@@ -151,6 +153,42 @@ onPostgres("a claim is one row", () => {
         yield* worker.take(9)
         assert.deepStrictEqual(yield* rows, [[], 9])
       }), { retention: { successes: "1 hour" } }))
+})
+
+onPostgres("a settlement of many claims", () => {
+  it.live("whatever its order, finds the jobs of each; others of them go on (L16)", () =>
+    at(({ left, one, publish, rows }) =>
+      Effect.gen(function*() {
+        yield* publish(names(400))
+        yield* publish(names(4, 400), { priority: 3 })
+        // a new subscription a claim, so that each is one row; the first has jobs of two priorities
+        const claims = yield* Effect.forEach(
+          names(40),
+          (worker) => Effect.flatMap(one.subscribe("q", { worker }), (subscription) => subscription.take(10))
+        )
+        assert.deepStrictEqual(yield* rows, [new Array<number>(40).fill(10), 0])
+        const worker = yield* one.subscribe("q", { worker: "settles" })
+        const mixed = Array.from({ length: 10 }, (_, n) => claims.map((claim) => claim[(n * 7) % 10]!)).flat()
+        const [now, later] = [mixed.slice(0, 130), mixed.slice(130)]
+        assert.deepStrictEqual(yield* worker.settle(all(now.toReversed())), settled(130))
+        assert.deepStrictEqual([yield* rows, yield* left], [[[], 270], 274])
+        assert.deepStrictEqual(yield* worker.settle(all([...later, now[0]!])), [...settled(270), "Lost"])
+        assert.strictEqual(yield* left, 4)
+      })
+    ))
+
+  it.live("the latest receipt of a job counts, wherever it stands", () =>
+    at(({ one, publish, worker }) =>
+      Effect.gen(function*() {
+        yield* publish(names(8))
+        const stale = yield* worker.take(8)
+        const taker = yield* one.subscribe("q", { worker: "taker" })
+        const back = yield* untilTaken(taker, 8)
+        const of = (deliveries: ReadonlyArray<Delivery>, id: string) =>
+          all(deliveries.filter(({ envelope }) => envelope.id === id))
+        const items = [...of(stale, "j1"), ...of(back, "j1"), ...of(back, "j2"), ...of(stale, "j2")]
+        assert.deepStrictEqual(yield* taker.settle(items), ["Lost", "Settled", "Settled", "Lost"])
+      }), { lease: "1 second" }))
 })
 
 onPostgres("a part of a claim", () => {
@@ -306,17 +344,69 @@ onPostgres("a job of a claim that ends in a transaction of the user", () => {
       ))
   }
 
-  it.live("a transaction that the backend did not begin: those that were claimed with it wait for nothing", () =>
-    at(({ left, publish, sql, worker }) =>
+  it.live("in one that the user began the others wait for its commit, that once; then each has a row of its own", () =>
+    at(({ left, publish, rows, sql, worker }) =>
       Effect.gen(function*() {
         const transactional = yield* Capability.Transactional
-        yield* publish(names(8))
-        const [inside, ...others] = yield* worker.take(8)
-        yield* sql.withTransaction(Effect.gen(function*() {
+        yield* publish(names(20))
+        const [inside, ...others] = yield* worker.take(10)
+        const rest = yield* sql.withTransaction(Effect.gen(function*() {
+          yield* sql`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`
+          yield* sql`SELECT 1`
           assert.strictEqual(yield* transactional.settle(inside!.receipt, succeeded), "Settled")
-          assert.deepStrictEqual(yield* worker.settle(all(others)), settled(7))
+          return yield* Effect.forkDetach(worker.settle(all(others)), { startImmediately: true })
         }))
+        assert.deepStrictEqual(yield* Fiber.join(rest), settled(9))
+        const next = yield* worker.take(10)
+        assert.deepStrictEqual(yield* rows, [[], 10])
+        assert.deepStrictEqual(yield* worker.settle(all(next)), settled(10))
         assert.strictEqual(yield* left, 0)
+      })
+    ))
+
+  it.live("and is rolled back: it is in its claim as before", () =>
+    at(({ left, publish, rows, sql, worker }) =>
+      Effect.gen(function*() {
+        const transactional = yield* Capability.Transactional
+        yield* publish(names(10))
+        const taken = yield* worker.take(10)
+        yield* Effect.exit(sql.withTransaction(
+          Effect.andThen(transactional.settle(taken[0]!.receipt, succeeded), Effect.fail("no"))
+        ))
+        assert.deepStrictEqual(yield* rows, [[10], 0])
+        assert.deepStrictEqual(yield* worker.settle(all(taken)), settled(10))
+        assert.strictEqual(yield* left, 0)
+      })
+    ))
+
+  it.live("a claim that is on its way when the first transaction begins is spread before it does", () =>
+    at(({ left, publish, rows, schema, sql, worker }) =>
+      Effect.gen(function*() {
+        const transactional = yield* Capability.Transactional
+        yield* publish(names(10))
+        const locked = yield* Deferred.make<void>()
+        const unlock = yield* Deferred.make<void>()
+        // the claim waits in the server
+        const lock = yield* Effect.forkChild(sql.withTransaction(Effect.gen(function*() {
+          yield* sql`LOCK TABLE ${sql(schema)}.ready IN SHARE MODE`
+          yield* Deferred.succeed(locked, undefined)
+          yield* Deferred.await(unlock)
+        })))
+        yield* Deferred.await(locked)
+        const claim = yield* Effect.forkChild(worker.take(10), { startImmediately: true })
+        const answers = yield* Effect.forkChild(
+          transactional.transaction(Effect.gen(function*() {
+            yield* sql`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`
+            yield* sql`SELECT 1`
+            return yield* Effect.forEach(yield* Fiber.join(claim), ({ receipt }) =>
+              transactional.settle(receipt, succeeded))
+          })),
+          { startImmediately: true }
+        )
+        yield* Deferred.succeed(unlock, undefined)
+        yield* Fiber.join(lock)
+        assert.deepStrictEqual(yield* Fiber.join(answers), settled(10))
+        assert.deepStrictEqual([yield* rows, yield* left], [[[], 0], 0])
       })
     ))
 })

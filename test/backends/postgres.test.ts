@@ -209,6 +209,17 @@ onPostgres("the schema", () => {
     }).pipe(Effect.scoped, Effect.provide(dropped(schema).pipe(Layer.provideMerge(client()))))
   })
 
+  it.live("a table that is missing is named when the schema is opened", () => {
+    const schema = freshSchema()
+    return Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      yield* sql`DROP TABLE ${sql(schema)}.claim`
+      const error = yield* refused({ schema }, {})
+      assert.include(error.message, `the schema "${schema}" has no "claim"`)
+      assert.isFalse(error.retryable)
+    }).pipe(Effect.scoped, Effect.provide(backend({ schema })))
+  })
+
   it.live("what was dropped is named, and nothing is called lost", () => {
     const schema = freshSchema()
     return Effect.gen(function*() {
@@ -229,6 +240,7 @@ onPostgres("settings", () => {
     ["a schema that needs quotes", { schema: "My Schema" }, "the schema \"My Schema\" cannot be used"],
     ["a schema of the system", { schema: "pg_queue" }, "no \"pg_\""],
     ["a prefix that needs quotes", { prefix: "x-" }, "the prefix \"x-\" cannot be used"],
+    ["a prefix that our variables have", { prefix: "p_jobs_" }, "the prefix \"p_jobs_\" cannot be used"],
     ["a pool too small", { connections: 1 }, "give it 2 or more"],
     ["a lease too short", { lease: "10 millis" }, "between 1 second and 1 day"],
     ["a time-out longer than the lease", { lease: "2 seconds", statementTimeout: "3 seconds" }, "outlives the jobs"]

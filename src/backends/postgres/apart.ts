@@ -1,30 +1,32 @@
 /**
  * Jobs that end in transactions of the user stand apart: a transaction that took one out of its claim's row would hold the
- * others in it back until its commit. From the first such transaction on this process claims each job with a row of its own,
- * and what it claimed before is spread before that transaction begins, so that the transaction sees it spread, whatever its
- * isolation.
+ * others in it back until its commit. From the first such transaction on this process claims each job with a row of its own.
+ * What it claimed before is spread before a transaction begins that the backend begins, so that it sees it spread, whatever
+ * its isolation; a transaction that the user began takes its first job out of its claim itself, and the others wait for it
+ * that once.
  *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import type { BackendError } from "../../Backend.ts"
 import type { Calls } from "./calls.ts"
 import { numbers } from "./params.ts"
-import type { Fence } from "./receipts.ts"
 
 export class Apart {
-  /** of this process's subscriptions */
-  readonly sessions = new Set<number>()
+  /** of this process, in whose hands there may be jobs */
+  private readonly sessions = new Set<number>()
   private readonly calls: Calls
-  private readonly all: string
-  private readonly some: string
+  private readonly spread: string
   private begun = false
   private done = false
+  /** calls under way whose claim may be one row, and what is opened when there is none */
+  private together = 0
+  private readonly none = Latch.makeUnsafe(true)
 
   constructor(calls: Calls) {
     this.calls = calls
-    this.all = calls.sql("SELECT {spread}(ARRAY(SELECT fence FROM {claim} WHERE session = ANY ($1::int8[])))")
-    this.some = calls.sql("SELECT {spread}($1::int8[])")
+    this.spread = calls.sql("SELECT {spread}(ARRAY(SELECT fence FROM {claim} WHERE session = ANY ($1::int8[])))")
   }
 
   /** whether jobs that are claimed together may stand in one row */
@@ -32,19 +34,42 @@ export class Apart {
     return !this.begun
   }
 
-  /** to be run before a transaction begins that is to settle jobs */
+  /** a call whose claim may be one row */
+  claims<A, E>(call: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.uninterruptible(Effect.suspend(() => {
+      this.together++
+      this.none.closeUnsafe()
+      return Effect.onExit(call, () =>
+        Effect.sync(() => {
+          if (--this.together === 0) this.none.openUnsafe()
+        }))
+    }))
+  }
+
+  opened(session: number): void {
+    if (!this.done) this.sessions.add(session)
+  }
+
+  /** nothing is left in its hands */
+  closed(session: number): void {
+    this.sessions.delete(session)
+  }
+
+  /** some transaction settles a job */
+  begin(): void {
+    this.begun = true
+  }
+
+  /** to be run before a transaction begins that is to settle jobs: then none of this process is in a row with others */
   readonly ensure: Effect.Effect<void, BackendError> = Effect.suspend(() => {
     if (this.done) return Effect.void
     this.begun = true
-    return Effect.map(this.calls.run("settle", this.all, [numbers(Array.from(this.sessions))]), () => {
-      this.done = true
-    })
+    return this.none.await.pipe(
+      Effect.andThen(Effect.suspend(() => this.calls.run("settle", this.spread, [numbers(Array.from(this.sessions))]))),
+      Effect.map(() => {
+        this.done = true
+        this.sessions.clear()
+      })
+    )
   })
-
-  /** to be run before a transaction settles this job: it may have begun before it was known to do so */
-  one(fence: Fence | undefined): Effect.Effect<void, BackendError> {
-    if (fence?.together !== true) return Effect.void
-    this.begun = true
-    return Effect.asVoid(this.calls.run("settle", this.some, [numbers([fence.token])]))
-  }
 }

@@ -6,12 +6,11 @@
 import * as Effect from "effect/Effect"
 import type { BackendError, Delivery, Envelope, Origin, Receipt, Settled, Settlement } from "../../Backend.ts"
 import { Claimed, Right, Stored } from "../internal/claimed.ts"
+import { Batch, type Control, type Items } from "./batch.ts"
 import type { Calls, Row } from "./calls.ts"
-import { number, numbers, readable } from "./params.ts"
-import { type Committed, Fence, fenceOf } from "./receipts.ts"
+import { number, numbers } from "./params.ts"
+import { type Committed, Fence } from "./receipts.ts"
 import { least } from "./sql/claims.ts"
-
-export type Items = ReadonlyArray<readonly [Receipt, Settlement]>
 
 /** milliseconds that ended jobs stay inspectable */
 export interface Retention {
@@ -55,14 +54,6 @@ export const noClaim: Claim = { max: 0, together: false, floors: new Map(), swee
 
 const nobody: Claimant = { queue: 0, name: "", session: 0, worker: "", lease: 0 }
 
-interface Control {
-  readonly lost: ReadonlyArray<number> | null
-  readonly answers: Readonly<Record<string, Settled>> | null
-  readonly due: number | null
-  readonly more: boolean
-  readonly unseen: boolean
-}
-
 interface Rare {
   readonly plain: boolean
   readonly keep: boolean
@@ -76,67 +67,8 @@ interface Rare {
 }
 
 export const statement =
-  "SELECT * FROM {exchange}($1::int8[], $2::int8[], $3::int8[], $4::jsonb, $5::int8, $6::int8, $7::int4, $8::int8, " +
-  "$9::text, $10::int4, $11::bool, $12::int2[], $13::int8[], $14::int4, $15::int8, $16::text)"
-
-/** what is sent of a batch of settlements, and what its answers are made from */
-class Batch {
-  readonly settled: Array<Settled>
-  private readonly nums: Array<number> = []
-  private readonly tokens: Array<number> = []
-  private readonly plain: Array<number> = []
-  /** fences of claims that may be one row, each once */
-  private readonly claims: Array<number> = []
-  private others: Array<object> | undefined
-
-  constructor(items: Items, forgetsSuccesses: boolean, committed: Committed) {
-    this.settled = new Array<Settled>(items.length).fill("Settled")
-    for (let i = 0; i < items.length; i++) {
-      const [receipt, settlement] = items[i]!
-      const fence = fenceOf(receipt)
-      if (fence?.together === true && !this.claims.includes(fence.token)) this.claims.push(fence.token)
-      if (fence === undefined) {
-        this.settled[i] = "Lost"
-      } else if (committed.size > 0 && committed.has(fence)) {
-        // it was completed with its effects: nothing else can be made of it
-        this.settled[i] = committed.delete(fence) && settlement._tag === "Complete" ? "Settled" : "Lost"
-      } else if (fence.plain && forgetsSuccesses && settlement._tag === "Complete" && settlement.how !== "aborted") {
-        this.nums.push(fence.num)
-        this.tokens.push(fence.token)
-        this.plain.push(i)
-      } else {
-        ;(this.others ??= []).push(toItem(i, fence, settlement))
-      }
-    }
-  }
-
-  get isEmpty(): boolean {
-    return this.plain.length === 0 && this.others === undefined
-  }
-
-  get parameters(): ReadonlyArray<unknown> {
-    return [
-      numbers(this.nums),
-      numbers(this.tokens),
-      numbers(this.claims),
-      this.others === undefined ? null : JSON.stringify(this.others)
-    ]
-  }
-
-  answer({ answers, lost }: Control): void {
-    if (lost !== null) {
-      const gone = new Set(lost)
-      const seen = new Set<number>()
-      for (let k = 0; k < this.plain.length; k++) {
-        const num = this.nums[k]!
-        // of two settlements with the same receipt the first one counts
-        if (gone.has(num) || seen.has(num)) this.settled[this.plain[k]!] = "Lost"
-        seen.add(num)
-      }
-    }
-    if (answers !== null) { for (const n in answers) this.settled[Number(n)] = answers[n]! }
-  }
-}
+  "SELECT * FROM {exchange}($1::int8[], $2::int8[], $3::int8[], $4::int4[], $5::jsonb, $6::int8, $7::int8, $8::int4, " +
+  "$9::int8, $10::text, $11::int4, $12::bool, $13::int2[], $14::int8[], $15::int4, $16::int8, $17::text)"
 
 export class Exchange {
   private readonly calls: Calls
@@ -275,49 +207,3 @@ export const toEnvelope = (
     headers === null ? {} : JSON.parse(headers as string) as Record<string, string>,
     origin as Origin
   )
-
-const text = (value: string | undefined): string | undefined => value === undefined ? undefined : readable(value)
-
-const toItem = (n: number, { num, token }: Fence, settlement: Settlement): object => {
-  switch (settlement._tag) {
-    case "Complete":
-      return {
-        n,
-        num,
-        fence: token,
-        t: "Complete",
-        how: settlement.how,
-        exit: text(settlement.exit),
-        reason: text(settlement.reason)
-      }
-    case "Dead":
-      return {
-        n,
-        num,
-        fence: token,
-        t: "Dead",
-        reason: readable(settlement.reason),
-        error: text(settlement.error),
-        exit: text(settlement.exit)
-      }
-    case "Retry":
-      return {
-        n,
-        num,
-        fence: token,
-        t: "Retry",
-        after: Math.max(0, Math.ceil(settlement.after)),
-        spent: settlement.attempt === "spent",
-        front: settlement.place === "front",
-        why: settlement.why,
-        error: text(settlement.error),
-        unbegun: settlement.unbegun,
-        ...(settlement.to === undefined ? undefined : {
-          to_queue: text(settlement.to.queue),
-          to_rank: settlement.to.priority === undefined ? undefined : 0 - settlement.to.priority,
-          to_grp: text(settlement.to.group ?? undefined),
-          regroup: settlement.to.group !== undefined
-        })
-      }
-  }
-}

@@ -34,11 +34,15 @@ const columns =
   (SELECT json_agg(json_build_array(h.at, h.event, h.attempt, h.worker, h.detail) ORDER BY h.n)::text
     FROM {history} h WHERE h.num = j.num)`
 
-const from = `FROM {job} j JOIN {queue} q ON q.num = j.queue
-  LEFT JOIN LATERAL (
-    SELECT num, worker, claimed FROM {active} WHERE num = j.num
-    UNION ALL SELECT j.num, worker, claimed FROM {claim} WHERE ${holding("j.num", "j.queue")}) a ON true
-  LEFT JOIN {ended} e ON e.num = j.num`
+/** `running`: who runs a job, as `a` */
+const from = (running: string) =>
+  `FROM {job} j JOIN {queue} q ON q.num = j.queue ${running} LEFT JOIN {ended} e ON e.num = j.num`
+
+const one = from(`LEFT JOIN LATERAL (
+  SELECT num, worker, claimed FROM {active} WHERE num = j.num
+  UNION ALL SELECT j.num, worker, claimed FROM {claim} WHERE ${holding("j.num", "j.queue")}) a ON true`)
+
+const many = from("LEFT JOIN running a ON a.num = j.num")
 
 /** where the turns of its group end, for one job that may wait for its own */
 const edge = `LEFT JOIN LATERAL (
@@ -139,7 +143,7 @@ export class Reader {
     this.engine = engine
     const { calls } = engine
     this.settleDown = calls.sql("SELECT {settle_down}($1::int4)")
-    this.byId = calls.sql(`SELECT ${columns} ${from} ${edge} WHERE j.id = $1::text AND ${known}`)
+    this.byId = calls.sql(`SELECT ${columns} ${one} ${edge} WHERE j.id = $1::text AND ${known}`)
     // a page of jobs is cut before it is looked at: whatever is asked for, a statement takes a bounded time
     this.list = calls.sql(
       `SELECT p.last::float8, p.seen, x.* FROM
@@ -148,14 +152,21 @@ export class Reader {
        LEFT JOIN LATERAL
          (WITH edges AS MATERIALIZED (
             SELECT g.grp, e.* FROM (SELECT DISTINCT grp FROM {job} WHERE num = ANY (p.nums) AND grp IS NOT NULL) g
-            CROSS JOIN LATERAL {edge}($1::int4, g.grp) e)
-          SELECT ${columns} ${from} LEFT JOIN edges l ON l.grp = j.grp
+            CROSS JOIN LATERAL {edge}($1::int4, g.grp) e),
+          -- a claim is looked into once for the whole page
+          running AS MATERIALIZED (
+            SELECT num, worker, claimed FROM {active} WHERE num = ANY (p.nums)
+            UNION ALL
+            SELECT x.num, c.worker, c.claimed FROM {claim} c CROSS JOIN LATERAL unnest(c.nums) AS x(num)
+            JOIN unnest(p.nums) AS y(num) ON y.num = x.num
+            WHERE c.queue = $1::int4 AND c.low <= p.last AND c.high > $2::int8)
+          SELECT ${columns} ${many} LEFT JOIN edges l ON l.grp = j.grp
           WHERE j.num = ANY (p.nums) AND ${known}
             AND ($3::text IS NULL OR j.task = $3::text) AND ($4::text[] IS NULL OR ${state} = ANY ($4::text[]))) x ON true
        ORDER BY x.num`.replace("j.num::float8,", "j.num::float8 AS num,")
     )
     this.dead = calls.sql(
-      `SELECT ${columns} ${from} ${edge}
+      `SELECT ${columns} ${one} ${edge}
        WHERE e.state = 'dead' AND e.queue = $1::int4 AND e.num > $2::int8 AND ${known} ORDER BY e.num LIMIT 100`
     )
   }

@@ -199,7 +199,7 @@ export const migrate = (settings: Settings): Effect.Effect<void, BackendError> =
           )))
       yield* Effect.mapError(connection.query("COMMIT", [], false), failed)
     }
-    yield* checkRights(name, names, role, ask)
+    yield* checkParts(name, names, role, ask)
   }))
 
 /** what every role reads and writes */
@@ -222,13 +222,28 @@ const used = [
   "cursor"
 ]
 
-/** what a role needs that only uses the queue */
-const checkRights = Effect.fnUntraced(function*(
+/** that all of it is there, and what a role needs that only uses the queue */
+const checkParts = Effect.fnUntraced(function*(
   name: string,
   names: Names,
   role: string,
   ask: (sql: string) => Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, BackendError>
 ) {
+  const missing = yield* ask(
+    `SELECT x.name FROM unnest(ARRAY[${used.map((one) => `'${names.prefix}${one}'`).join()}]) AS x(name)
+     WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       WHERE n.nspname = '${names.schema}' AND c.relname = x.name) ORDER BY 1`
+  )
+  if (missing.length > 0) {
+    return yield* refusal(
+      name,
+      "open",
+      `the schema "${names.schema}" has no ${
+        missing.map(([table]) => `"${String(table)}"`).join(", ")
+      }: it was made by a windlass that was never released, or a part of it was dropped: name another schema or prefix, or ` +
+        `drop what is there with the jobs in it`
+    )
+  }
   const rows = yield* ask(
     `SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = '${names.schema}' AND c.relname IN (${used.map((one) => `'${names.prefix}${one}'`).join()})

@@ -29,6 +29,10 @@ export const namesRefused = (schema: string, prefix: string): string | undefined
     return `the prefix "${prefix}" cannot be used: take up to ${longestPrefix} lower case letters, digits and ` +
       `underscores, with no digit at the beginning`
   }
+  if (/^[opv]_/.test(prefix)) {
+    return `the prefix "${prefix}" cannot be used: our functions have parameters and variables that begin with "o_", "p_" and ` +
+      `"v_", which a table with that prefix would hide: take another one`
+  }
   return undefined
 }
 

@@ -8,9 +8,10 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { BackendError, Delivery, Held, Receipt, Subscription } from "../../Backend.ts"
 import { abortsOf } from "./aborts.ts"
+import type { Items } from "./batch.ts"
 import type { Engine } from "./engine.ts"
 import { refusal } from "./errors.ts"
-import { type Answer, type Claim, type Claimant, type Items, noClaim } from "./exchange.ts"
+import { type Answer, type Claim, type Claimant, noClaim } from "./exchange.ts"
 import { Floors } from "./floors.ts"
 import { settleRefused } from "./limits.ts"
 import { number, numbers } from "./params.ts"
@@ -75,13 +76,9 @@ export const make = Effect.fnUntraced(
     worker: string,
     thorough: boolean
   ): Effect.fn.Return<Subscription, BackendError, Scope.Scope> {
-    const { calls, exchange, hints, lease, limits, pace, wake } = engine
+    const { apart, calls, exchange, hints, lease, limits, pace, wake } = engine
     const queue = yield* engine.queues.number(name)
     const session = yield* sessionOf(engine, worker)
-    yield* Effect.acquireRelease(
-      Effect.sync(() => engine.apart.sessions.add(session)),
-      () => Effect.sync(() => engine.apart.sessions.delete(session))
-    )
     const by: Claimant = { queue, name, session, worker, lease }
     const aborts = yield* abortsOf(engine, session)
     const topic = topicOf.queue(queue)
@@ -134,13 +131,14 @@ export const make = Effect.fnUntraced(
         looking.together.settling(items)
         const claim: Claim = max < 1 ? noClaim : {
           max,
-          together: forgets && engine.apart.allows && looking.together.holds,
+          together: forgets && apart.allows && looking.together.holds,
           floors: looking.floors.next(from),
           sweep: looking.sweep(from)
         }
         if (claim.max > 0) looking.heard = wake.count(topic)
         const topics = topicsOf(items)
-        return Effect.map(exchange.run(operation, items, by, claim, hintOf(topics, claim)), (answer) => {
+        const call = exchange.run(operation, items, by, claim, hintOf(topics, claim))
+        return Effect.map(claim.together ? apart.claims(call) : call, (answer) => {
           const now = performance.now()
           if (claim.max > 0) {
             looking.found(answer, max, now)
@@ -230,23 +228,29 @@ const refuse = (error: BackendError | undefined): Effect.Effect<never, BackendEr
   error === undefined ? undefined : Effect.fail(error)
 
 /** the row that heartbeats renew; it goes with the subscription unless deliveries are left, which others find by it */
-const sessionOf = ({ calls, lease }: Engine, worker: string) =>
+const sessionOf = ({ apart, calls, lease }: Engine, worker: string) =>
   Effect.acquireRelease(
-    calls.one<number>(
-      "subscribe",
-      calls.sql(
-        "INSERT INTO {session} (expires, millis, seen, worker) VALUES (0, $1::int8, {now}(), $2::text) RETURNING id::float8"
+    Effect.tap(
+      calls.one<number>(
+        "subscribe",
+        calls.sql(
+          "INSERT INTO {session} (expires, millis, seen, worker) VALUES (0, $1::int8, {now}(), $2::text) RETURNING id::float8"
+        ),
+        [number(lease), worker]
       ),
-      [number(lease), worker]
+      (session) => Effect.sync(() => apart.opened(session))
     ),
     (session) =>
-      Effect.ignore(calls.run(
-        "unsubscribe",
-        calls.sql(
-          "DELETE FROM {session} WHERE id = $1::int8 AND NOT EXISTS (SELECT FROM {active} WHERE session = $1::int8) " +
-            "AND NOT EXISTS (SELECT FROM {claim} WHERE session = $1::int8)"
+      Effect.ignore(Effect.map(
+        calls.run(
+          "unsubscribe",
+          calls.sql(
+            "DELETE FROM {session} WHERE id = $1::int8 AND NOT EXISTS (SELECT FROM {active} WHERE session = $1::int8) " +
+              "AND NOT EXISTS (SELECT FROM {claim} WHERE session = $1::int8) RETURNING true"
+          ),
+          [number(session)]
         ),
-        [number(session)]
+        (gone) => gone.length > 0 ? apart.closed(session) : undefined
       ))
   )
 

@@ -6,7 +6,7 @@
  * @since 0.1.0
  */
 import type { Delivery } from "../../Backend.ts"
-import type { Items } from "./exchange.ts"
+import type { Items } from "./batch.ts"
 import { fenceOf } from "./receipts.ts"
 import { least } from "./sql/claims.ts"
 

@@ -62,8 +62,8 @@ export const transactional = (engine: Engine, client: SqlClient): Context.Servic
             (error) => fromCause(calls.name, "settle", error, false)
           ) as Effect.Effect<ReadonlyArray<Row>, BackendError>
         const fence = fenceOf(receipt)
-        const settle = Effect.andThen(apart.one(fence), exchange.one(receipt, settlement, send))
-        return Effect.tap(settle, (settled) =>
+        apart.begin()
+        return Effect.tap(exchange.one(receipt, settlement, send), (settled) =>
           settled === "Lost" || fence === undefined ? Effect.void : client.afterCommit(Effect.sync(() => {
             committed.add(fence)
             for (const topic of fence.plain ? [] : [topicOf.queue(fence.queue), topicOf.results]) {

@@ -20,7 +20,7 @@ const taken = (fences: string) =>
 
 /** the claims that hold a job, in a statement that knows its number and its queue */
 export const holding = (num: string, queue: string) =>
-  `queue = ${queue} AND ${num} BETWEEN nums[1] AND nums[cardinality(nums)] AND nums @> ARRAY[${num}]`
+  `queue = ${queue} AND ${num} BETWEEN low AND high AND nums @> ARRAY[${num}]`
 
 export const claims: ReadonlyArray<string> = [
   `CREATE FUNCTION {spread}(p_fences int8[]) RETURNS void LANGUAGE plpgsql AS $f$
@@ -33,13 +33,14 @@ export const claims: ReadonlyArray<string> = [
   END $f$`,
 
   // successes that leave nothing behind, of claims that may be one row: returns those of them that were. What else was
-  // claimed with them goes to `active`
-  `CREATE FUNCTION {settle_claims}(p_claims int8[], p_nums int8[], p_fences int8[]) RETURNS int8[] LANGUAGE plpgsql AS $f$
+  // claimed with them goes to `active`. p_claims ascending; p_ends: where in p_nums the jobs of each end, ascending
+  `CREATE FUNCTION {settle_claims}(p_claims int8[], p_ends int4[], p_nums int8[]) RETURNS int8[] LANGUAGE plpgsql AS $f$
   #variable_conflict use_column
-  DECLARE r record; v_some int8[]; v_done int8[] := '{}';
+  DECLARE r record; v_n int4 := 1; v_some int8[]; v_done int8[] := '{}';
   BEGIN
-    FOR r IN ${taken("p_claims")} LOOP
-      v_some := ARRAY(SELECT num FROM unnest(p_nums, p_fences) AS x(num, fence) WHERE fence = r.fence ORDER BY num);
+    FOR r IN WITH c AS (${taken("p_claims")}) SELECT * FROM c ORDER BY fence LOOP
+      WHILE p_claims[v_n] < r.fence LOOP v_n := v_n + 1; END LOOP;
+      v_some := p_nums[coalesce(p_ends[v_n - 1], 0) + 1 : p_ends[v_n]];
       IF v_some <> r.nums THEN
         v_some := ARRAY(SELECT unnest(v_some) INTERSECT SELECT unnest(r.nums));
         INSERT INTO {active} (${columns})

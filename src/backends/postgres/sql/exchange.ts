@@ -38,16 +38,17 @@ const ownRow = `a AS (
   SELECT num, v_fence, v_now, p_session, p_queue, abort, p_worker, grp FROM j`
 
 const claimRow = `c AS (
-  INSERT INTO {claim} (fence, claimed, session, queue, worker, nums)
-  SELECT v_fence, v_now, p_session, p_queue, p_worker, array_agg(num ORDER BY num) FROM j
+  INSERT INTO {claim} (fence, claimed, session, low, high, queue, worker, nums)
+  SELECT v_fence, v_now, p_session, min(num), max(num), p_queue, p_worker, array_agg(num ORDER BY num) FROM j
   WHERE rare IS NULL HAVING count(*) > 0)`
 
 export const exchange: ReadonlyArray<string> = [
   // p_nums, p_fences: successes that leave nothing behind. p_items: all others. p_claims: those of their claims that may be
-  // one row. p_max = 0: no claim. p_together: what is claimed may be one row.
+  // one row, ascending, and p_ends: where in p_nums the jobs of each end. p_max = 0: no claim. p_together: what is claimed may
+  // be one row.
   // p_ranks, p_floors: below its floor a rank holds nothing that is worth walking over dead rows for; none: look everywhere.
   // p_sweep: move first what became due (1), and what was lost (2). The last row is no job: o_rare says what is to be told about the call.
-  `CREATE FUNCTION {exchange}(p_nums int8[], p_fences int8[], p_claims int8[], p_items jsonb, p_failures int8, p_successes int8,
+  `CREATE FUNCTION {exchange}(p_nums int8[], p_fences int8[], p_claims int8[], p_ends int4[], p_items jsonb, p_failures int8, p_successes int8,
     p_queue int4, p_session int8, p_worker text, p_max int4, p_together bool, p_ranks int2[], p_floors int8[], p_sweep int4,
     p_lease int8, p_hint text)
   RETURNS TABLE (o_num float8, o_fence float8, o_rank int2, o_pos float8, o_id text, o_task text, o_version int4,
@@ -68,7 +69,7 @@ export const exchange: ReadonlyArray<string> = [
     v_keyed bool := false; v_keys text[];
     r record;
   BEGIN
-    IF p_claims <> '{}' THEN v_done := {settle_claims}(p_claims, p_nums, p_fences); END IF;
+    IF p_claims <> '{}' THEN v_done := {settle_claims}(p_claims, p_ends, p_nums); END IF;
     IF cardinality(v_done) < cardinality(p_nums) THEN
       WITH a AS (
         DELETE FROM {active} a USING unnest(p_nums, p_fences) AS x(num, fence)

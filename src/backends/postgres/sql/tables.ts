@@ -92,6 +92,8 @@ export const tables: ReadonlyArray<string> = [
     fence int8 NOT NULL PRIMARY KEY,
     claimed int8 NOT NULL,
     session int8 NOT NULL,
+    low int8 NOT NULL,                    -- the least of its jobs
+    high int8 NOT NULL,
     queue int4 NOT NULL,
     worker text NOT NULL,
     nums int8[] NOT NULL                  -- ascending
