@@ -367,6 +367,23 @@ onPostgres("a job of a claim that ends in a transaction of the user", () => {
       })
     ))
 
+  it.live("in one that is nested in the user's, nothing is spread beside it: its snapshot would not show that", () =>
+    at(({ left, publish, sql, worker }) =>
+      Effect.gen(function*() {
+        const transactional = yield* Capability.Transactional
+        yield* publish(names(10))
+        const [inside, ...others] = yield* worker.take(10)
+        const answer = yield* sql.withTransaction(Effect.gen(function*() {
+          yield* sql`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`
+          yield* sql`SELECT 1`
+          return yield* transactional.transaction(transactional.settle(inside!.receipt, succeeded))
+        }))
+        assert.strictEqual(answer, "Settled")
+        assert.deepStrictEqual(yield* worker.settle(all(others)), settled(9))
+        assert.strictEqual(yield* left, 0)
+      })
+    ))
+
   it.live("and is rolled back: it is in its claim as before", () =>
     at(({ left, publish, rows, sql, worker }) =>
       Effect.gen(function*() {

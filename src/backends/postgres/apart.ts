@@ -2,8 +2,9 @@
  * Jobs that end in transactions of the user stand apart: a transaction that took one out of its claim's row would hold the
  * others in it back until its commit. From the first such transaction on this process claims each job with a row of its own.
  * What it claimed before is spread before a transaction begins that the backend begins, so that it sees it spread, whatever
- * its isolation; a transaction that the user began takes its first job out of its claim itself, and the others wait for it
- * that once.
+ * its isolation. A transaction that the user began takes its first job out of its claim itself, and the others wait for it
+ * that once; where it is REPEATABLE READ or stricter and one of the others was settled since its snapshot, it fails as one
+ * that is to be tried again.
  *
  * @since 0.1.0
  */

@@ -19,9 +19,10 @@ import { topicOf } from "./wake.ts"
 
 export const transactional = (engine: Engine, client: SqlClient): Context.Service.Shape<typeof Transactional> => {
   const { apart, calls, committed, exchange, hints, wake } = engine
+  const isOpen = Effect.map(Effect.serviceOption(client.transactionService), Option.isSome)
   return {
     joins: "SqlClient",
-    isOpen: Effect.map(Effect.serviceOption(client.transactionService), Option.isSome),
+    isOpen,
     transaction: <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | BackendError, R> =>
       Effect.suspend(() => {
         let inside: Exit.Exit<A, E> | undefined
@@ -43,7 +44,8 @@ export const transactional = (engine: Engine, client: SqlClient): Context.Servic
               )
           }
         )
-        return Effect.andThen(apart.ensure, transaction)
+        // in one that is open already its snapshot may be older than what another connection did now
+        return Effect.flatMap(isOpen, (open) => open ? transaction : Effect.andThen(apart.ensure, transaction))
       }),
     settle: (receipt, settlement) =>
       Effect.flatMap(Effect.serviceOption(client.transactionService), (transaction) => {
